@@ -1,0 +1,138 @@
+"""`Coverage`: which venue ids are held, as a set of inclusive intervals. The ledger's arithmetic."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from marketdata.core.errors import BadInputError
+from marketdata.core.trades import Ints
+
+Run = tuple[int, int]
+
+
+class Coverage:
+    """A set of integers kept as sorted, disjoint, non-adjacent inclusive runs.
+
+    Parameters
+    ----------
+    runs : iterable of (first, last)
+        Inclusive id pairs, in any order, overlapping or not.
+
+    Notes
+    -----
+    `add` costs O(log n) for n runs plus the runs it swallows; a tape without holes is one run.
+    """
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, runs: Iterable[Run] = ()) -> None:
+        self._firsts: list[int] = []
+        self._lasts: list[int] = []
+        for first, last in runs:
+            self.add(first, last)
+
+    def __iter__(self) -> Iterator[Run]:
+        return iter(zip(self._firsts, self._lasts, strict=True))
+
+    def __len__(self) -> int:
+        """Return how many runs there are (not how many ids: see `held`)."""
+        return len(self._firsts)
+
+    def __bool__(self) -> bool:
+        return bool(self._firsts)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Coverage) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]  # mutable, so not hashable
+
+    def __contains__(self, id: int) -> bool:
+        at = bisect_right(self._firsts, id) - 1
+        return at >= 0 and id <= self._lasts[at]
+
+    def __repr__(self) -> str:
+        return f"Coverage({list(self)})"
+
+    @property
+    def first(self) -> int | None:
+        """The lowest id held."""
+        return self._firsts[0] if self._firsts else None
+
+    @property
+    def last(self) -> int | None:
+        """The highest id held."""
+        return self._lasts[-1] if self._lasts else None
+
+    @property
+    def held(self) -> int:
+        """How many ids are held."""
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def copy(self) -> Coverage:
+        """Return an independent copy."""
+        twin = Coverage()
+        twin._firsts = self._firsts.copy()
+        twin._lasts = self._lasts.copy()
+        return twin
+
+    def add(self, first: int, last: int) -> None:
+        """Add the ids `first` to `last`, inclusive. Raises BadInputError when last < first."""
+        if last < first:
+            raise BadInputError(f"a run of ids with first <= last expected, seen {first}..{last}")
+        low = bisect_left(self._lasts, first - 1)
+        high = bisect_right(self._firsts, last + 1)
+        if low < high:
+            first = min(first, self._firsts[low])
+            last = max(last, self._lasts[high - 1])
+        self._firsts[low:high] = [first]
+        self._lasts[low:high] = [last]
+
+    def remove(self, first: int, last: int) -> None:
+        """Take the ids `first` to `last`, inclusive, out of the set."""
+        kept = list(self.within(first, last))
+        for run in kept:
+            self._cut(*run)
+
+    def _cut(self, first: int, last: int) -> None:
+        at = bisect_right(self._firsts, first) - 1
+        low, high = self._firsts[at], self._lasts[at]
+        rest = [(a, b) for a, b in ((low, first - 1), (last + 1, high)) if a <= b]
+        self._firsts[at : at + 1] = [a for a, _ in rest]
+        self._lasts[at : at + 1] = [b for _, b in rest]
+
+    def within(self, first: int, last: int) -> Iterator[Run]:
+        """Yield the held runs inside `first`..`last`, clipped to it."""
+        at = bisect_left(self._lasts, first)
+        while at < len(self._firsts) and self._firsts[at] <= last:
+            yield max(first, self._firsts[at]), min(last, self._lasts[at])
+            at += 1
+
+    def holes(self, first: int, last: int) -> Iterator[Run]:
+        """Yield the runs inside `first`..`last` that are not held."""
+        cursor = first
+        for low, high in list(self.within(first, last)):
+            if cursor < low:
+                yield cursor, low - 1
+            cursor = high + 1
+        if cursor <= last:
+            yield cursor, last
+
+    def missing(self, first: int, last: int) -> int:
+        """Count the ids inside `first`..`last` that are not held."""
+        return sum(high - low + 1 for low, high in self.holes(first, last))
+
+
+def runs_of(ids: Ints) -> list[Run]:
+    """Group strictly ascending ids into inclusive runs: (n,) int64 → list of pairs."""
+    if not len(ids):
+        return []
+    first, last = int(ids[0]), int(ids[-1])
+    if last - first == len(ids) - 1:
+        return [(first, last)]
+    breaks = np.flatnonzero(np.diff(ids) != 1)
+    starts = [first, *(int(ids[at + 1]) for at in breaks)]
+    ends = [*(int(ids[at]) for at in breaks), last]
+    return list(zip(starts, ends, strict=True))
