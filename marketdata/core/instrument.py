@@ -115,7 +115,9 @@ def _count(values: Floats, step: Decimal, what: str) -> Ints:
     whole = np.rint(scaled)
     if len(whole) and not np.abs(scaled - whole).max() <= TOLERANCE:
         at = int(np.argmax(~(np.abs(scaled - whole) <= TOLERANCE)))
-        raise OffGridError(f"{what} in multiples of {step} expected, seen {values[at]!r} in row {at}")
+        raise OffGridError(
+            f"{what} in multiples of {step} expected, seen {values[at]!r} in row {at}"
+        )
     return whole.astype(np.int64)
 
 

@@ -101,7 +101,9 @@ class Trades:
             Columns of different length; a price or quantity that is not a finite number above
             zero; a time outside 2010-01-01 to 2100-01-01; a negative id.
         """
-        lengths = {len(column) for column in (self.id, self.ts_us, self.price, self.qty, self.is_buy)}
+        lengths = {
+            len(column) for column in (self.id, self.ts_us, self.price, self.qty, self.is_buy)
+        }
         if len(lengths) != 1:
             raise BadTradesError(f"columns of one length expected, seen lengths {sorted(lengths)}")
         _require(self.price > 0, self.price, "price above zero")

@@ -1,0 +1,9 @@
+"""Registers the app; nothing is started here."""
+
+from django.apps import AppConfig
+
+
+class BotCryptoConfig(AppConfig):
+    """The botcrypto app."""
+
+    name = "botcrypto"
