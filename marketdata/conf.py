@@ -1,4 +1,4 @@
-"""The settings: every field has a type, a default, a unit and a help line. `botcrypto.env` fills it."""
+"""The settings: each field has a type, a default, a unit and a help line."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 SOURCES = ("binance_ws",)
 VALUE_AREA_RULES = ("two_row", "one_row")
+DATA = Path("data")
+TENTH = Decimal("0.1")
 
 
 def _setting(default: Any, unit: str, help: str, **bounds: Any) -> Any:
@@ -56,7 +58,7 @@ class Conf:
     log_format: str = _setting(
         "console", "format", "log lines for people or for machines", choices=("console", "json")
     )
-    data_dir: Path = _setting(Path("data"), "folder", "where the database, keys and caches live")
+    data_dir: Path = _setting(DATA, "folder", "where the database, keys and caches live")
     database_url: str = _setting(
         "", "URL", "sqlite:///PATH; empty is botcrypto.sqlite3 in DATA_DIR"
     )
@@ -69,7 +71,7 @@ class Conf:
         "fetch today's trades from before the start, and refill holes, by REST",
     )
     profile_tick_size: Decimal = _setting(
-        Decimal("0.1"),
+        TENTH,
         "quote per base",
         "height of a profile row; a multiple of the venue's tick",
         low=Decimal("1e-12"),

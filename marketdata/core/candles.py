@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 
-import numpy as np
-
-from marketdata.core.counted import Counted, buy_lots
+from marketdata.core.bar import Bar, Bars
 from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Grid
-from marketdata.core.timeframe import MONDAY_US, WEEK_US, open_us
+from marketdata.core.timeframe import open_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,95 +42,22 @@ class Candle:
     last_id: int
 
 
-@dataclass(slots=True)
-class Bar:
-    """A candle under construction, in whole ticks and lots, so that merging is exact."""
-
-    open: int
-    high: int
-    low: int
-    close: int
-    lots: int
-    buy_lots: int
-    notional: int
-    trades: int
-    first_id: int
-    last_id: int
-
-    def merge(self, other: Bar) -> None:
-        """Take in trades of the same interval, earlier or later."""
-        if other.first_id < self.first_id:
-            self.open, self.first_id = other.open, other.first_id
-        if other.last_id > self.last_id:
-            self.close, self.last_id = other.close, other.last_id
-        self.high = max(self.high, other.high)
-        self.low = min(self.low, other.low)
-        self.lots += other.lots
-        self.buy_lots += other.buy_lots
-        self.notional += other.notional
-        self.trades += other.trades
-
-    def copy(self) -> Bar:
-        """Return an independent copy."""
-        return Bar(*(getattr(self, name) for name in self.__slots__))
-
-    def on(self, start_us: int, grid: Grid) -> Candle:
-        """Return the candle in prices and quantities."""
-        notional = Fraction(self.notional) * Fraction(grid.tick) * Fraction(grid.lot)
-        return Candle(
-            start_us,
-            *(grid.price(ticks) for ticks in (self.open, self.high, self.low, self.close)),
-            grid.qty(self.lots),
-            grid.qty(self.buy_lots),
-            float(notional),
-            self.trades,
-            self.first_id,
-            self.last_id,
-        )
-
-
-Bars = list[tuple[int, Bar]]
-
-
-def bars_of(batch: Counted, length_us: int) -> Bars:
-    """Reduce a batch to bars, in order of appearance: list of (open_us, Bar).
-
-    Notes
-    -----
-    A disordered batch gives several bars of one interval; merging them is the series' work.
-    """
-    origin = MONDAY_US if length_us == WEEK_US else 0
-    buckets = (batch.ts_us - origin) // length_us
-    cuts = np.flatnonzero(buckets[1:] != buckets[:-1]) + 1 if len(batch) > 1 else ()
-    starts = np.array([0, *cuts])
-    ends = np.append(starts[1:], len(batch)) - 1
-    columns = (
-        batch.ticks[starts],
-        np.maximum.reduceat(batch.ticks, starts),
-        np.minimum.reduceat(batch.ticks, starts),
-        batch.ticks[ends],
-        np.add.reduceat(batch.lots, starts),
-        np.add.reduceat(buy_lots(batch), starts),
-        np.add.reduceat(batch.ticks * batch.lots, starts),
-        ends - starts + 1,
-        batch.id[starts],
-        batch.id[ends],
+def candle(start_us: int, bar: Bar, grid: Grid) -> Candle:
+    """Return a bar in prices and quantities, each the float64 nearest to its whole steps."""
+    notional = Fraction(bar.notional) * Fraction(grid.tick) * Fraction(grid.lot)
+    return Candle(
+        open_us=start_us,
+        open=grid.price(bar.open),
+        high=grid.price(bar.high),
+        low=grid.price(bar.low),
+        close=grid.price(bar.close),
+        volume=grid.qty(bar.lots),
+        buy_volume=grid.qty(bar.buy_lots),
+        quote_volume=float(notional),
+        trades=bar.trades,
+        first_id=bar.first_id,
+        last_id=bar.last_id,
     )
-    opens = (buckets[starts] * length_us + origin).tolist()
-    rows = zip(*(column.tolist() for column in columns), strict=True)
-    return [(start, Bar(*row)) for start, row in zip(opens, rows, strict=True)]
-
-
-def fold(bars: Iterable[tuple[int, Bar]], length_us: int) -> Bars:
-    """Fold bars into a timeframe whose length is a multiple of theirs, ascending."""
-    folded: dict[int, Bar] = {}
-    for start, bar in bars:
-        key = open_us(start, length_us)
-        if key in folded:
-            folded[key].merge(bar)
-        else:
-            folded[key] = bar.copy()
-    return sorted(folded.items())
 
 
 class CandleSeries:
@@ -201,15 +125,10 @@ class CandleSeries:
         keys = sorted(self._bars)
         return [(key, self._bars[key]) for key in (keys if count is None else keys[-count:])]
 
-    def candle(self, start_us: int, grid: Grid) -> Candle:
-        """Return the candle that opens at `start_us`. Raises KeyError where there is none."""
-        return self._bars[start_us].on(start_us, grid)
+    def bar(self, start_us: int) -> Bar | None:
+        """Return the bar that opens at `start_us`, or None."""
+        return self._bars.get(start_us)
 
     def scale(self, ticks: int, lots: int) -> None:
         """Recount on a grid that is `ticks` and `lots` times finer."""
-        for bar in self._bars.values():
-            for name in ("open", "high", "low", "close"):
-                setattr(bar, name, getattr(bar, name) * ticks)
-            bar.lots *= lots
-            bar.buy_lots *= lots
-            bar.notional *= ticks * lots
+        self._bars = {key: bar.scaled(ticks, lots) for key, bar in self._bars.items()}

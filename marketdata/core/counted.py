@@ -1,23 +1,26 @@
-"""`Counted`: a batch of trades on its integer grid, counted once for every metric that follows."""
+"""`Counted`: a batch on its integer grid, reduced once for every scope and candle that takes it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from marketdata.core.bar import Bar, Bars, bar_of, bars_by, buckets
 from marketdata.core.errors import OffGridError
 from marketdata.core.instrument import Grid
+from marketdata.core.path import Paths, paths_of
 from marketdata.core.trades import Bools, Ints, Trades
 
 # Sums of ticks times lots stay exact in int64 below this; a real batch is orders of magnitude less.
 EXACT = float(2**62)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class Counted:
-    """Trades in ticks and lots.
+    """Trades in ticks and lots, n ≥ 1, ascending ids.
 
     Parameters
     ----------
@@ -44,6 +47,44 @@ class Counted:
             self.id[part], self.ts_us[part], self.ticks[part], self.lots[part], self.is_buy[part]
         )
 
+    @cached_property
+    def bar(self) -> Bar:
+        """All trades as one bar."""
+        return bar_of(self.id, self.ticks, self.lots, self.is_buy)
+
+    @cached_property
+    def paths(self) -> Paths:
+        """The running delta, per run of consecutive ids."""
+        return paths_of(self.id, self.lots, self.is_buy)
+
+    @cached_property
+    def histogram(self) -> Ints:
+        """Lots per tick and side from `bar.low` to `bar.high`: (ticks, 2) int64, sold and bought.
+
+        Notes
+        -----
+        Its float weights are exact: `count` keeps a batch's sum of lots below 2**53.
+        """
+        low, high = self.bar.low, self.bar.high
+        keys = (self.ticks - low) * 2 + self.is_buy
+        counts = np.bincount(keys, weights=self.lots, minlength=(high - low + 1) * 2)
+        return counts.astype(np.int64).reshape(-1, 2)
+
+    def bars(self, length_us: int) -> Bars:
+        """Cut into bars of a timeframe, in order of appearance.
+
+        Notes
+        -----
+        Disordered times give several bars of one interval; merging them is the series' work.
+        """
+        opens = buckets(self.ts_us, length_us)
+        cuts = np.flatnonzero(opens[1:] != opens[:-1])
+        if not len(cuts):
+            return [(int(opens[0]), self.bar)]
+        starts = np.concatenate(([0], cuts + 1))
+        bars = bars_by(starts, self.id, self.ticks, self.lots, self.is_buy)
+        return list(zip(opens[starts].tolist(), bars, strict=True))
+
 
 def count(trades: Trades, grid: Grid) -> Counted:
     """Put a batch on a grid.
@@ -56,14 +97,10 @@ def count(trades: Trades, grid: Grid) -> Counted:
     """
     ticks = grid.ticks(trades.price)
     lots = grid.lots(trades.qty)
-    if len(ticks) and float(ticks.max()) * float(lots.sum()) >= EXACT:
+    total = float(lots.sum())
+    if float(ticks.max()) * total >= EXACT or total >= 2**53:
         raise OffGridError(
             f"price times quantity below 2**62 steps of {grid.tick} x {grid.lot} expected, "
             f"seen up to {trades.price.max()} x {trades.qty.sum()} in one batch"
         )
     return Counted(trades.id, trades.ts_us, ticks, lots, trades.is_buy)
-
-
-def buy_lots(batch: Counted) -> Ints:
-    """Return the lots of buying aggressors, 0 elsewhere: (n,) int64."""
-    return np.where(batch.is_buy, batch.lots, 0)

@@ -1,4 +1,4 @@
-"""`Coverage`: which venue ids are held, as a set of inclusive intervals. The ledger's arithmetic."""
+"""`Coverage`, the ledger's arithmetic: which venue ids are held, as a set of inclusive runs."""
 
 from __future__ import annotations
 
@@ -119,6 +119,11 @@ class Coverage:
             cursor = high + 1
         if cursor <= last:
             yield cursor, last
+
+    def before(self, id: int) -> int | None:
+        """Return the highest id held below `id`, or None."""
+        at = bisect_left(self._firsts, id) - 1
+        return None if at < 0 else min(self._lasts[at], id - 1)
 
     def missing(self, first: int, last: int) -> int:
         """Count the ids inside `first`..`last` that are not held."""

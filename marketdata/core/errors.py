@@ -4,7 +4,7 @@ BotCryptoError
 ├── BadInputError        a value from outside breaks its definition (never retryable)
 │   ├── BadTradesError   columns that are not a batch of trades
 │   ├── OffGridError     a price or quantity that is not a multiple of the grid
-│   ├── FrameError       a frame or reply that the venue's parser refuses; carries reason and raw text
+│   ├── FrameError       a frame or reply the venue's parser refuses; has reason and raw text
 │   └── TapeError        a recorded tape that cannot be read
 ├── VenueError           the venue answered, and said no
 └── ConnectionLostError  the venue did not answer (retryable)

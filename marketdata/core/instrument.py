@@ -112,6 +112,8 @@ class Instrument:
 
 def _count(values: Floats, step: Decimal, what: str) -> Ints:
     scaled = _scaled(values, step)
+    if len(scaled) == 1 and abs(scaled[0] - round(only := float(scaled[0]))) <= TOLERANCE:
+        return np.array([round(only)], dtype=np.int64)
     whole = np.rint(scaled)
     if len(whole) and not np.abs(scaled - whole).max() <= TOLERANCE:
         at = int(np.argmax(~(np.abs(scaled - whole) <= TOLERANCE)))

@@ -1,0 +1,423 @@
+"""`MarketContext`: the metrics of one instrument for each scope, and the `Snapshot` of one of them.
+
+A scope is a window of time that owns its metrics: the UTC day, each trading session, the pauses
+between them. Trades may come in any order and split; the state is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+import numpy as np
+
+from marketdata.core.bar import Bar
+from marketdata.core.counted import Counted
+from marketdata.core.coverage import Coverage
+from marketdata.core.errors import BadInputError
+from marketdata.core.instrument import Grid, Instrument
+from marketdata.core.sessions import OFF, SessionCalendar, Window
+from marketdata.core.timeframe import DAY_US, open_us
+from marketdata.core.trades import Ints
+from marketdata.metrics.canonical import state_hash
+from marketdata.metrics.delta import CumulativeDelta
+from marketdata.metrics.profile import Rows, VolumeProfile, row_ticks
+from marketdata.metrics.value_area import RULES, value_area
+from marketdata.metrics.vwap import deviation, vwap
+
+DAY = "day"
+CURRENT = "current"
+# How many windows of each name stay in memory; a pause is of no use once it is over.
+KEEP = {OFF: 1}
+KEEP_ELSE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """How levels are computed; it travels with the numbers.
+
+    Parameters
+    ----------
+    value_area_rule : {"two_row", "one_row"}
+    value_area_pct : float
+        Share of volume, 0 < pct <= 1.
+    profile_tick_size : Decimal
+        Height of a profile row, quote per base.
+    """
+
+    value_area_rule: str = "two_row"
+    value_area_pct: float = 0.70
+    profile_tick_size: Decimal = Decimal("0.1")
+
+    def __post_init__(self) -> None:
+        if self.value_area_rule not in RULES or not 0 < self.value_area_pct <= 1:
+            raise BadInputError(
+                f"a rule of {', '.join(RULES)} and a share above 0 and at most 1 expected, "
+                f"seen {self.value_area_rule!r} and {self.value_area_pct}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class PreviousDay:
+    """High, low and close of the UTC day before, and where they came from (`trades`, `klines`)."""
+
+    high: float
+    low: float
+    close: float
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeCoverage:
+    """What a scope should hold and does.
+
+    Parameters
+    ----------
+    expected, held, missing : int
+        Venue ids from the scope's first trade, as far as it is known, to its newest.
+    ranges : tuple of (first, last)
+        Missing ids, inclusive.
+    edges : {"venue", "neighbour", "held"}
+        How the first id is known.
+    sources : dict
+        Trades by origin.
+    """
+
+    expected: int
+    held: int
+    missing: int
+    ranges: tuple[tuple[int, int], ...]
+    edges: str
+    sources: dict[str, int]
+
+    @property
+    def ratio(self) -> float | None:
+        """Held over expected; None where nothing is expected."""
+        return self.held / self.expected if self.expected else None
+
+
+@dataclass(slots=True)
+class Scope:
+    """The metrics of one window, in whole ticks and lots."""
+
+    window: Window
+    bar: Bar | None = None
+    last_ts_us: int = 0
+    sources: dict[str, int] = field(default_factory=dict)
+    profile: VolumeProfile = field(default_factory=VolumeProfile)
+    delta: CumulativeDelta = field(default_factory=CumulativeDelta)
+
+    @property
+    def trades(self) -> int:
+        """How many trades were taken in."""
+        return self.bar.trades if self.bar else 0
+
+    def update(self, batch: Counted, origin: str) -> None:
+        """Take in trades of this window, not taken in before."""
+        self.profile.update(batch)
+        self.delta.update(batch)
+        if self.bar is None:
+            self.bar = batch.bar.copy()
+        else:
+            self.bar.merge(batch.bar)
+        self.last_ts_us = max(self.last_ts_us, int(batch.ts_us[-1]))
+        self.sources[origin] = self.sources.get(origin, 0) + len(batch)
+
+    def scale(self, ticks: int, lots: int) -> None:
+        """Recount on a grid that is `ticks` and `lots` times finer."""
+        self.bar = self.bar and self.bar.scaled(ticks, lots)
+        self.profile.scale(ticks, lots)
+        self.delta.scale(lots)
+
+    def hash(self, grid: Grid) -> str:
+        """Return the SHA-256 of everything counted here, the same on any grid that holds it."""
+        ticks, sell, buy = self.profile.levels()
+        path = self.delta.value()
+        return state_hash(
+            {"scope": self.window.name, "start_us": self.window.start_us, "trades": self.trades},
+            {
+                "prices": (np.concatenate([ticks, self._prices()]), grid.tick),
+                "lots": (np.concatenate([sell, buy, [path.total, path.low, path.high]]), grid.lot),
+                "ids": (np.array(self.delta.runs(), dtype=np.int64).reshape(-1), None),
+            },
+        )
+
+    def _prices(self) -> Ints:
+        bar = self.bar
+        prices = [bar.open, bar.high, bar.low, bar.close] if bar else []
+        return np.array(prices, dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One scope at one moment: immutable, complete, ready to be shown.
+
+    Parameters
+    ----------
+    levels : dict
+        `VWAP, VWAP_SD, POC, VAH, VAL, PDH, PDL, PDC, OPEN, HIGH, LOW, LAST`, quote per base;
+        None where unknown.
+    rows : Rows
+        Profile in rows of `definition.profile_tick_size`.
+    volume, buy_volume, sell_volume, delta, delta_min, delta_max : float
+        Base units.
+    """
+
+    instrument: Instrument
+    scope: str
+    window: Window
+    as_of_us: int
+    session: Window
+    session_message: str
+    levels: dict[str, float | None]
+    poc_is_tied: bool
+    rows: Rows
+    volume: float
+    buy_volume: float
+    sell_volume: float
+    delta: float
+    delta_min: float
+    delta_max: float
+    trades: int
+    last_ts_us: int
+    coverage: ScopeCoverage
+    definition: Definition
+    previous_day: PreviousDay | None
+
+
+class MarketContext:
+    """All scopes of one instrument.
+
+    Parameters
+    ----------
+    instrument : Instrument
+        With the grid to count on.
+    calendar : SessionCalendar
+        Which sessions there are.
+    definition : Definition
+        How levels are computed.
+
+    Raises
+    ------
+    BadInputError
+        The profile's row height is no multiple of the tick.
+    """
+
+    def __init__(
+        self,
+        instrument: Instrument,
+        calendar: SessionCalendar | None = None,
+        definition: Definition | None = None,
+    ) -> None:
+        self.instrument = instrument
+        self.calendar = calendar or SessionCalendar()
+        self.definition = definition or Definition()
+        row_ticks(self.definition.profile_tick_size, instrument.grid.tick)
+        self.held = Coverage()
+        self.previous: dict[int, PreviousDay] = {}
+        self._edges: dict[int, int] = {}
+        self._scopes: dict[tuple[str, int], Scope] = {}
+        self._span: tuple[int, int, tuple[Window, ...]] = (0, 0, ())
+
+    def update(self, batch: Counted, origin: str) -> None:
+        """Take in trades not taken in before, ascending ids, any times."""
+        for windows, part in self._segments(batch):
+            for window in windows:
+                self._scope(window).update(part, origin)
+
+    def _segments(self, batch: Counted) -> Iterator[tuple[tuple[Window, ...], Counted]]:
+        """Cut a batch where days and sessions begin or end."""
+        low, high = int(batch.ts_us.min()), int(batch.ts_us.max())
+        if not self._span[0] <= low:
+            self._span = self._span_at(low)
+        if high < self._span[1]:
+            yield self._span[2], batch
+            return
+        edges = self.calendar.edges(low, high)
+        index = np.searchsorted(edges, batch.ts_us, side="right")
+        for number in np.unique(index).tolist():
+            part = batch[index == number]
+            self._span = self._span_at(int(part.ts_us[0]))
+            yield self._span[2], part
+
+    def _span_at(self, ts_us: int) -> tuple[int, int, tuple[Window, ...]]:
+        """Return the stretch around a time in which the same windows are open."""
+        start = self.calendar.edges(ts_us - DAY_US, ts_us)[-1]
+        end = self.calendar.edges(ts_us, ts_us + DAY_US)[0]
+        sessions = self.calendar.at(ts_us) or (self.calendar.current(ts_us),)
+        return start, end, (day_window(ts_us), *sessions)
+
+    def _scope(self, window: Window) -> Scope:
+        key = (window.name, window.start_us)
+        scope = self._scopes.get(key)
+        if scope is None:
+            scope = self._scopes[key] = Scope(window)
+            self._prune(window.name)
+        return scope
+
+    def _prune(self, name: str) -> None:
+        starts = sorted(start for kind, start in self._scopes if kind == name)
+        for start in starts[: -KEEP.get(name, KEEP_ELSE)]:
+            # The scope just made may be the one that goes: its trades are in the store.
+            del self._scopes[name, start]
+
+    def scopes(self) -> list[Scope]:
+        """Return every scope in memory, by start."""
+        return sorted(self._scopes.values(), key=lambda scope: scope.window.start_us)
+
+    def names(self) -> list[str]:
+        """Return the scope names that can be asked for."""
+        return [DAY, CURRENT, *(item.name for item in self.calendar.definitions)]
+
+    def set_edge(self, start_us: int, first_id: int) -> None:
+        """Tell the venue's first trade id at or after `start_us`, the start of a window."""
+        self._edges[start_us] = first_id
+
+    def set_previous(self, day_us: int, levels: PreviousDay) -> None:
+        """Tell the levels of the UTC day that starts at `day_us`."""
+        self.previous[day_us] = levels
+
+    def scope(self, name: str, as_of_us: int) -> Scope:
+        """Return the scope of a name at a time; an empty one where it has no trades yet.
+
+        Raises
+        ------
+        KeyError
+            The name is none of `names`.
+        """
+        window = self._window(name, as_of_us)
+        return self._scopes.get((window.name, window.start_us)) or Scope(window)
+
+    def _window(self, name: str, as_of_us: int) -> Window:
+        if name == DAY:
+            return day_window(as_of_us)
+        if name == CURRENT:
+            return self.calendar.current(as_of_us)
+        if name not in self.names():
+            raise KeyError(name)
+        day = open_us(as_of_us, DAY_US)
+        near = [
+            window
+            for shift in range(-7, 8)
+            for window in self.calendar.windows(day + shift * DAY_US)
+            if window.name == name
+        ]
+        begun = [window for window in near if window.start_us <= as_of_us]
+        return begun[-1] if begun else (near or [Window(name, name, day, day)])[0]
+
+    def coverage(self, scope: Scope) -> ScopeCoverage:
+        """Return what a scope should hold, from the edges that are known, and what it does."""
+        if scope.bar is None:
+            return ScopeCoverage(0, 0, 0, (), "held", {})
+        first, edges = self._first_id(scope.window.start_us, scope.bar.first_id)
+        last = scope.bar.last_id
+        after = next(iter(self.held.within(last + 1, 1 << 62)), None)
+        if after is not None and after[0] > last + 1:
+            last = after[0] - 1
+        ranges = tuple(self.held.holes(first, last))
+        missing = sum(high - low + 1 for low, high in ranges)
+        expected = scope.trades + missing
+        return ScopeCoverage(expected, scope.trades, missing, ranges, edges, dict(scope.sources))
+
+    def _first_id(self, start_us: int, lowest: int) -> tuple[int, str]:
+        if start_us in self._edges:
+            return min(self._edges[start_us], lowest), "venue"
+        before = self.held.before(lowest)
+        return (lowest, "held") if before is None else (before + 1, "neighbour")
+
+    def previous_day(self, as_of_us: int) -> PreviousDay | None:
+        """Return the levels of the UTC day before: the venue's where told, else from trades."""
+        day = open_us(as_of_us, DAY_US) - DAY_US
+        if day in self.previous:
+            return self.previous[day]
+        scope = self._scopes.get((DAY, day))
+        if scope is None or scope.bar is None:
+            return None
+        price, bar = self.instrument.grid.price, scope.bar
+        return PreviousDay(price(bar.high), price(bar.low), price(bar.close), "trades")
+
+    def snapshot(self, name: str, as_of_us: int) -> Snapshot:
+        """Compute the snapshot of a scope. Raises KeyError for an unknown name.
+
+        Notes
+        -----
+        O(ticks between low and high): about a millisecond for a day of BTCUSDT.
+        """
+        scope = self.scope(name, as_of_us)
+        grid, rows = self.instrument.grid, scope.profile.value()
+        path = scope.delta.value()
+        bar = scope.bar or Bar(0, 0, 0, 0, 0, 0, 0, 0, 0, -1)
+        binned, area_levels, tied = self._area(rows)
+        previous = self.previous_day(as_of_us)
+        return Snapshot(
+            instrument=self.instrument,
+            scope=name,
+            window=scope.window,
+            as_of_us=as_of_us,
+            session=self.calendar.current(as_of_us),
+            session_message=self.calendar.message(as_of_us),
+            levels={
+                "VWAP": vwap(bar.notional, bar.lots, grid),
+                "VWAP_SD": deviation(rows, grid),
+                **area_levels,
+                **_previous_levels(previous),
+                **_prices(scope.bar, grid),
+            },
+            poc_is_tied=tied,
+            rows=binned,
+            volume=grid.qty(bar.lots),
+            buy_volume=grid.qty(bar.buy_lots),
+            sell_volume=grid.qty(bar.lots - bar.buy_lots),
+            delta=grid.qty(path.total),
+            delta_min=grid.qty(path.low),
+            delta_max=grid.qty(path.high),
+            trades=scope.trades,
+            last_ts_us=scope.last_ts_us,
+            coverage=self.coverage(scope),
+            definition=self.definition,
+            previous_day=previous,
+        )
+
+    def _area(self, rows: Rows) -> tuple[Rows, dict[str, float | None], bool]:
+        size, grid = self.definition.profile_tick_size, self.instrument.grid
+        binned = rows.binned(row_ticks(size, grid.tick))
+        if not len(binned.sell):
+            return binned, {"POC": None, "VAH": None, "VAL": None}, False
+        area = value_area(
+            binned.volume.tolist(), self.definition.value_area_pct, self.definition.value_area_rule
+        )
+        edge = {"POC": area.poc, "VAH": area.high, "VAL": area.low}
+        levels = {name: float(size * (binned.first + row)) for name, row in edge.items()}
+        return binned, dict(levels), area.is_tied
+
+    def hash(self, name: str, as_of_us: int) -> str:
+        """Return the SHA-256 of a scope's canonical state, in hexadecimal."""
+        return self.scope(name, as_of_us).hash(self.instrument.grid)
+
+    def on_grid(self, grid: Grid) -> None:
+        """Recount everything on a finer grid that divides the present one."""
+        ticks = int(self.instrument.grid.tick / grid.tick)
+        lots = int(self.instrument.grid.lot / grid.lot)
+        for scope in self._scopes.values():
+            scope.scale(ticks, lots)
+        self.instrument = self.instrument.on_grid(grid)
+
+
+def day_window(ts_us: int) -> Window:
+    """Return the UTC day that holds a time, as a window."""
+    start = open_us(ts_us, DAY_US)
+    return Window(DAY, "UTC day", start, start + DAY_US)
+
+
+def _previous_levels(previous: PreviousDay | None) -> dict[str, float | None]:
+    if previous is None:
+        return {"PDH": None, "PDL": None, "PDC": None}
+    return {"PDH": previous.high, "PDL": previous.low, "PDC": previous.close}
+
+
+def _prices(bar: Bar | None, grid: Grid) -> dict[str, float | None]:
+    if bar is None:
+        return {"OPEN": None, "HIGH": None, "LOW": None, "LAST": None}
+    ticks = {"OPEN": bar.open, "HIGH": bar.high, "LOW": bar.low, "LAST": bar.close}
+    return {name: grid.price(at) for name, at in ticks.items()}
