@@ -385,7 +385,7 @@ class MarketContext:
         if not len(binned.sell):
             return binned, {"POC": None, "VAH": None, "VAL": None}, False
         area = value_area(
-            binned.volume.tolist(), self.definition.value_area_pct, self.definition.value_area_rule
+            binned.volume, self.definition.value_area_pct, self.definition.value_area_rule
         )
         edge = {"POC": area.poc, "VAH": area.high, "VAL": area.low}
         levels = {name: float(size * (binned.first + row)) for name, row in edge.items()}

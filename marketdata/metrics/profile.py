@@ -141,15 +141,16 @@ class VolumeProfile:
         for number in numbers:
             start = (number - numbers[0]) * PAGE
             dense[start : start + PAGE] = self._pages[number]
-        traded = np.flatnonzero(dense.any(axis=1))
+        sell, buy = dense[:, 0].copy(), dense[:, 1].copy()
+        traded = np.flatnonzero(sell + buy)
         low, high = int(traded[0]), int(traded[-1]) + 1
-        return Rows(
-            numbers[0] * PAGE + low, 1, dense[low:high, 0].copy(), dense[low:high, 1].copy()
-        )
+        return Rows(numbers[0] * PAGE + low, 1, sell[low:high], buy[low:high])
 
     def levels(self) -> tuple[Ints, Ints, Ints]:
         """Return only the ticks that traded, ascending: (ticks, sell lots, buy lots)."""
-        found = [(number, np.flatnonzero(page.any(axis=1))) for number, page in self._ordered()]
+        found = [
+            (number, np.flatnonzero(page[:, 0] + page[:, 1])) for number, page in self._ordered()
+        ]
         if not found:
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import accumulate
+
+import numpy as np
 
 from marketdata.core.errors import BadInputError
+from marketdata.core.trades import Ints
 
 RULES = {"two_row": 2, "one_row": 1}
 TIES = ("up", "down", "both")
@@ -34,7 +36,7 @@ class ValueArea:
     is_tied: bool
 
 
-def point_of_control(volume: Sequence[int]) -> tuple[int, bool]:
+def point_of_control(volume: Sequence[int] | Ints) -> tuple[int, bool]:
     """Return the row with the largest volume, and whether others equal it.
 
     Notes
@@ -46,20 +48,21 @@ def point_of_control(volume: Sequence[int]) -> tuple[int, bool]:
     >>> point_of_control([3, 7, 10, 7, 3, 0, 0, 3, 7, 10, 7, 3])
     (2, True)
     """
-    most = max(volume)
-    rows = [row for row, held in enumerate(volume) if held == most]
-    last = len(volume) - 1
-    return min(rows, key=lambda row: (abs(2 * row - last), row)), len(rows) > 1
+    held = np.asarray(volume)
+    rows = np.flatnonzero(held == held.max())
+    off_middle = np.abs(2 * rows - (len(held) - 1))
+    # argmin takes the first of equals: the lower row.
+    return int(rows[off_middle.argmin()]), len(rows) > 1
 
 
 def value_area(
-    volume: Sequence[int], pct: float = 0.70, rule: str = "two_row", tie: str = "up"
+    volume: Sequence[int] | Ints, pct: float = 0.70, rule: str = "two_row", tie: str = "up"
 ) -> ValueArea:
     """Grow the area from the point of control until it holds `pct` of the volume.
 
     Parameters
     ----------
-    volume : sequence of int
+    volume : sequence of int, or (n,) int64
         Lots per row, lowest price first, empty rows included, at least one above zero.
     pct : float
         Share to hold, 0 < pct <= 1; the area stops at reaching it.
@@ -83,48 +86,37 @@ def value_area(
     """
     _check(volume, pct, rule, tie)
     poc, tied = point_of_control(volume)
+    below = [0, *np.cumsum(np.asarray(volume, dtype=np.int64)).tolist()]
     share = Fraction(str(pct))
-    area = _Area(volume, poc, RULES[rule])
-    while area.held * share.denominator < area.total * share.numerator:
-        area.grow(tie)
-    return ValueArea(poc, area.low, area.high, area.held, tied)
+    # acc >= pct * total in whole numbers: acc >= ceil(numerator * total / denominator).
+    target = -(-share.numerator * below[-1] // share.denominator)
+    low, high = _grow(below, poc, target, RULES[rule], tie)
+    return ValueArea(poc, low, high, below[high + 1] - below[low], tied)
 
 
-def _check(volume: Sequence[int], pct: float, rule: str, tie: str) -> None:
+def _check(volume: Sequence[int] | Ints, pct: float, rule: str, tie: str) -> None:
     if rule not in RULES:
         raise BadInputError(f"a rule of {', '.join(RULES)} expected, seen {rule!r}")
     if tie not in TIES:
         raise BadInputError(f"a tie rule of {', '.join(TIES)} expected, seen {tie!r}")
     if not 0 < pct <= 1:
         raise BadInputError(f"a share above 0 and at most 1 expected, seen {pct}")
-    if not any(volume):
+    if not np.any(volume):
         raise BadInputError("a profile with volume expected, seen none")
 
 
-class _Area:
-    """The growing area; `below[i]` is the volume of all rows under i."""
-
-    def __init__(self, volume: Sequence[int], poc: int, step: int) -> None:
-        self.below = [0, *accumulate(volume)]
-        self.total = self.below[-1]
-        self.last = len(volume) - 1
-        self.step = step
-        self.low = self.high = poc
-        self.held = volume[poc]
-
-    def grow(self, tie: str) -> None:
-        to_high = min(self.high + self.step, self.last)
-        to_low = max(self.low - self.step, 0)
-        up = self.below[to_high + 1] - self.below[self.high + 1]
-        down = self.below[self.low] - self.below[to_low]
-        if to_high == self.high:
-            take_up, take_down = False, True
-        elif to_low == self.low:
-            take_up, take_down = True, False
-        else:
-            take_up = up > down or (up == down and tie != "down")
-            take_down = down > up or (up == down and tie != "up")
-        if take_up:
-            self.high, self.held = to_high, self.held + up
-        if take_down:
-            self.low, self.held = to_low, self.held + down
+def _grow(below: list[int], poc: int, target: int, step: int, tie: str) -> tuple[int, int]:
+    """Widen [low, high] around the POC; `below[i]` is the volume of all rows under row i."""
+    low = high = poc
+    last = len(below) - 2
+    prefers_up, prefers_down = tie != "down", tie != "up"
+    while below[high + 1] - below[low] < target:
+        to_high = high + step if high + step < last else last
+        to_low = low - step if low > step else 0
+        up = below[to_high + 1] - below[high + 1] if high < last else -1
+        down = below[low] - below[to_low] if low else -1
+        if up > down or (up == down and prefers_up):
+            high = to_high
+        if down > up or (up == down and prefers_down):
+            low = to_low
+    return low, high
