@@ -1,0 +1,68 @@
+"""What runs in this process, for the doors that show it. Set by the daemon, empty elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from marketdata.feeds.flow import EventTape, Flow
+    from marketdata.feeds.repair import Repair
+    from marketdata.feeds.supervisor import Supervisor
+    from marketdata.store.board import Board
+    from marketdata.store.writer import Writer
+
+
+@dataclass(slots=True)
+class Live:
+    """The running parts.
+
+    Parameters
+    ----------
+    instruments : list of (source, symbol)
+        What is configured, in order; the first is the default of every question.
+    label : str
+        `simulated`, `replay` or empty: what the page must say about the data.
+    clock : callable
+        Microseconds UTC: the wall clock, or the tape's in a replay.
+    """
+
+    board: Board
+    flow: Flow
+    writer: Writer
+    tape: EventTape
+    instruments: list[tuple[str, str]]
+    label: str
+    clock: Callable[[], int]
+    supervisors: list[Supervisor]
+    repairs: dict[str, Repair]
+
+
+class NotRunningError(RuntimeError):
+    """A door asked for live data in a process that runs no feeds."""
+
+
+_live: list[Live] = []
+
+
+def start(live: Live) -> None:
+    """Make the parts known to the doors."""
+    _live[:] = [live]
+
+
+def stop() -> None:
+    """Forget the parts."""
+    _live.clear()
+
+
+def now() -> Live:
+    """Return the running parts. Raises NotRunningError where nothing runs."""
+    if not _live:
+        raise NotRunningError("no feeds run in this process; start it with manage.py run")
+    return _live[0]
+
+
+def is_running() -> bool:
+    """Tell whether feeds run in this process."""
+    return bool(_live)
