@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from marketdata import live, rebuild
-from marketdata.core.bar import Bars
+from marketdata.core.bar import Bar
 from marketdata.core.candles import candle
 from marketdata.core.sessions import OFF
 from marketdata.core.timeframe import DAY_US, TIMEFRAMES, open_us
-from marketdata.feeds.flow import Name, copies
+from marketdata.feeds.flow import Name
 from marketdata.payload import (
     candle_payload,
     context_payload,
@@ -20,7 +21,7 @@ from marketdata.payload import (
 )
 from marketdata.pipeline import Pipeline
 from marketdata.store import instruments, rows
-from marketdata.store.board import Key
+from marketdata.store.board import Key, Posting
 from marketdata.venues import VENUES
 
 
@@ -64,11 +65,6 @@ def resolve(source: str | None, symbol: str | None) -> Name:
     raise UnknownNameError("symbol", str(symbol or ""), [name[1] for name in of_source])
 
 
-def scopes(pipeline: Pipeline) -> list[str]:
-    """Return the scopes of a pipeline."""
-    return pipeline.context.names()
-
-
 def _pipeline(name: Name) -> tuple[Pipeline, bool]:
     """Return the instrument's pipeline, and whether it is live."""
     if live.is_running() and name in live.now().flow.lanes:
@@ -79,9 +75,11 @@ def _pipeline(name: Name) -> tuple[Pipeline, bool]:
     return stored, False
 
 
-def _check_scope(pipeline: Pipeline, scope: str) -> None:
-    if scope not in scopes(pipeline):
-        raise UnknownNameError("scope", scope, scopes(pipeline))
+def check_scope(name: Name, scope: str) -> None:
+    """Raise UnknownNameError for a scope that the instrument does not have."""
+    pipeline, _ = _pipeline(name)
+    if scope not in pipeline.context.names():
+        raise UnknownNameError("scope", scope, pipeline.context.names())
 
 
 def context_answer(
@@ -90,18 +88,27 @@ def context_answer(
     """Return the object of /api/context, with what the page adds to it."""
     name = resolve(source, symbol)
     pipeline, is_live = _pipeline(name)
-    _check_scope(pipeline, scope)
-    proof = VENUES[name[0]].proof
-    if not is_live:
-        snapshot = pipeline.context.snapshot(scope, pipeline.watermark_us)
-        return {**context_payload(snapshot, proof=proof, limit=limit), **_state(name)}
-    posting = live.now().board.fresh(Key(*name, scope))
-    if posting is None:
-        raise NotReadyError("the pipeline is busy; ask again in a moment")
-    payload = context_payload(
-        posting.snapshot, proof=proof, is_backfilling=posting.is_backfilling, limit=limit
-    )
+    check_scope(name, scope)
+    if is_live:
+        key = Key(*name, scope)
+        posting = live.now().board.fresh(key)
+        if posting is None:
+            raise NotReadyError("the pipeline is busy; ask again in a moment")
+        return posting_answer(key, posting, limit)
+    snapshot = pipeline.context.snapshot(scope, pipeline.watermark_us)
+    payload = context_payload(snapshot, proof=VENUES[name[0]].proof, limit=limit)
     return {**payload, **_state(name)}
+
+
+def posting_answer(key: Key, posting: Posting, limit: int | None) -> dict[str, Any]:
+    """Return a posting as the object of /api/context."""
+    payload = context_payload(
+        posting.snapshot,
+        proof=VENUES[key.source].proof,
+        is_backfilling=posting.is_backfilling,
+        limit=limit,
+    )
+    return {**payload, **_state((key.source, key.symbol))}
 
 
 def _state(name: Name) -> dict[str, Any]:
@@ -128,26 +135,31 @@ def candles_answer(
     if timeframe not in TIMEFRAMES:
         raise UnknownNameError("timeframe", timeframe, list(TIMEFRAMES))
     pipeline, is_live = _pipeline(name)
-    question = lambda: copies(pipeline.bars(timeframe, count))  # noqa: E731
+    question = partial(_bars, pipeline, timeframe, count)
     bars = live.now().flow.ask(question) if is_live else question()
+    grid, length_us = pipeline.instrument.grid, TIMEFRAMES[timeframe]
     return {
         "symbol": name[1],
         "source": name[0],
         "timeframe": timeframe,
-        "candles": candle_list(pipeline, bars, timeframe),
+        "candles": [
+            candle_payload(
+                candle(start, bar, grid),
+                is_closed=start + length_us <= pipeline.watermark_us,
+                coverage=bar.trades / (bar.trades + missing),
+            )
+            for start, bar, missing in bars
+        ],
     }
 
 
-def candle_list(pipeline: Pipeline, bars: Bars, timeframe: str) -> list[dict[str, Any]]:
-    """Return bars as candles with what is held of each."""
-    grid, length_us = pipeline.instrument.grid, TIMEFRAMES[timeframe]
-    found = []
-    for start, bar in bars:
-        missing = pipeline.context.held.missing(bar.first_id, bar.last_id)
-        is_closed = start + length_us <= pipeline.watermark_us
-        ratio = bar.trades / (bar.trades + missing)
-        found.append(candle_payload(candle(start, bar, grid), is_closed=is_closed, coverage=ratio))
-    return found
+def _bars(pipeline: Pipeline, timeframe: str, count: int) -> list[tuple[int, Bar, int]]:
+    """Return copies of the newest bars with what they miss; runs in the pipeline's thread."""
+    held = pipeline.context.held
+    return [
+        (start, bar.copy(), held.missing(bar.first_id, bar.last_id))
+        for start, bar in pipeline.bars(timeframe, count)
+    ]
 
 
 def trades_answer(
@@ -167,7 +179,7 @@ def health_answer() -> dict[str, Any]:
     if not live.is_running():
         return {"connections": []}
     running = live.now()
-    now_us = running.clock_wall()
+    now_us = running.wall_clock()
     found = []
     for supervisor in running.supervisors:
         for status in supervisor.statuses():
@@ -220,7 +232,9 @@ def known_answer() -> dict[str, Any]:
     return {"sources": found}
 
 
-def events_answer(source: str | None, symbol: str | None, limit: int = 50) -> dict[str, Any]:
+def events_answer(
+    source: str | None, symbol: str | None, limit: int = 50, since_us: int = 0
+) -> dict[str, Any]:
     """Return the newest events of an instrument, newest first."""
     name = resolve(source, symbol)
     if not live.is_running():
@@ -228,6 +242,6 @@ def events_answer(source: str | None, symbol: str | None, limit: int = 50) -> di
     events = [
         event_payload(event)
         for instrument, event in reversed(live.now().tape.events)
-        if (instrument.source, instrument.symbol) == name
+        if (instrument.source, instrument.symbol) == name and event.ts_us >= since_us
     ]
     return {"events": events[:limit]}

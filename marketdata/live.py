@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from marketdata.feeds.flow import EventTape, Flow
     from marketdata.feeds.repair import Repair
     from marketdata.feeds.supervisor import Supervisor
+    from marketdata.publisher import Publisher
     from marketdata.store.board import Board
     from marketdata.store.writer import Writer
+    from marketdata.telemetry import LagHistogram
 
 
 @dataclass(slots=True)
@@ -26,17 +28,30 @@ class Live:
         `simulated`, `replay` or empty: what the page must say about the data.
     clock : callable
         Microseconds UTC: the wall clock, or the tape's in a replay.
+    wall_clock : callable
+        Microseconds UTC of this machine, for ages.
+    gaps : callable
+        How many gaps a source's feeds have seen.
+    rejections : callable
+        Frames refused by (source, reason).
     """
 
     board: Board
     flow: Flow
     writer: Writer
     tape: EventTape
+    publisher: Publisher
     instruments: list[tuple[str, str]]
     label: str
     clock: Callable[[], int]
+    wall_clock: Callable[[], int]
+    gaps: Callable[[str], int]
     supervisors: list[Supervisor]
     repairs: dict[str, Repair]
+    lag: LagHistogram
+    write_rows: LagHistogram
+    write_seconds: LagHistogram
+    rejections: Callable[[], dict[tuple[str, str], int]]
 
 
 class NotRunningError(RuntimeError):

@@ -94,11 +94,11 @@ def _places(step: Decimal) -> int:
     return max(0, -int(step.normalize().as_tuple().exponent))
 
 
-def precision(snapshot: Snapshot, *, is_backfilling: bool) -> str:
+def precision(coverage: ScopeCoverage, *, is_backfilling: bool) -> str:
     """Say how far a context can be trusted: `exact`, `backfilling` or `degraded`."""
-    if snapshot.coverage.missing == 0:
-        return "backfilling" if is_backfilling and snapshot.coverage.edges == "held" else "exact"
-    return "backfilling" if is_backfilling else "degraded"
+    if is_backfilling:
+        return "backfilling"
+    return "degraded" if coverage.missing else "exact"
 
 
 def context_payload(
@@ -138,7 +138,7 @@ def context_payload(
             "tick_size": snapshot.instrument.grid.tick_size,
             "lot_size": snapshot.instrument.grid.lot_size,
         },
-        "precision": precision(snapshot, is_backfilling=is_backfilling),
+        "precision": precision(snapshot.coverage, is_backfilling=is_backfilling),
     }
 
 

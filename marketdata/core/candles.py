@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from fractions import Fraction
 
 from marketdata.core.bar import Bar, Bars
 from marketdata.core.errors import BadInputError
@@ -44,7 +43,6 @@ class Candle:
 
 def candle(start_us: int, bar: Bar, grid: Grid) -> Candle:
     """Return a bar in prices and quantities, each the float64 nearest to its whole steps."""
-    notional = Fraction(bar.notional) * Fraction(grid.tick) * Fraction(grid.lot)
     return Candle(
         open_us=start_us,
         open=grid.price(bar.open),
@@ -53,7 +51,7 @@ def candle(start_us: int, bar: Bar, grid: Grid) -> Candle:
         close=grid.price(bar.close),
         volume=grid.qty(bar.lots),
         buy_volume=grid.qty(bar.buy_lots),
-        quote_volume=float(notional),
+        quote_volume=float(grid.tick * grid.lot * bar.notional),
         trades=bar.trades,
         first_id=bar.first_id,
         last_id=bar.last_id,

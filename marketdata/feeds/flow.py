@@ -16,12 +16,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from marketdata.context import DAY, ScopeCoverage
 from marketdata.core.bar import Bars
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
+from marketdata.core.timeframe import SECOND_US
 from marketdata.pipeline import BASE, Pipeline
-from marketdata.store.board import Board, Key, Posting
+from marketdata.store.board import Board, Key
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -32,6 +34,9 @@ HISTORY_AHEAD = 4
 # How long the thread sleeps at most: session clocks, candle grace and postings need it awake.
 IDLE_S = 0.05
 LATENCIES = 4096
+PUSHED_MINUTES = 120
+# A hole must be known within seconds; computing it costs microseconds.
+COVERAGE_EVERY_S = 0.25
 
 
 @dataclass(slots=True)
@@ -41,6 +46,7 @@ class Lane:
     pipeline: Pipeline
     clock: Callable[[], int]
     version: int = 0
+    coverage: ScopeCoverage | None = None
     posted: dict[str, int] = field(default_factory=dict)
     is_backfilling: bool = False
 
@@ -67,19 +73,27 @@ class Flow(threading.Thread):
         Where snapshots go.
     max_queue : int
         Batches waiting before live data is dropped.
-    on_event : callable
-        Called in this thread with (instrument, event), for each event of each pipeline.
+    on_coverage : callable
+        Called in this thread with (name, coverage of each day in memory), some times a second.
     """
 
-    def __init__(self, board: Board, max_queue: int = 5000) -> None:
+    def __init__(
+        self,
+        board: Board,
+        max_queue: int = 5000,
+        on_coverage: Callable[[Name, list[ScopeCoverage]], None] = lambda name, days: None,
+    ) -> None:
         super().__init__(name="flow", daemon=True)
         self.board = board
         self.board.nudge = self.nudge
         self.lanes: dict[Name, Lane] = {}
         self.max_queue = max_queue
+        self.on_coverage = on_coverage
+        self._coverage_at_s = 0.0
         self.dropped = 0
         self.refused: deque[str] = deque(maxlen=100)
         self.lag_us: deque[int] = deque(maxlen=LATENCIES)
+        self.on_lag: Callable[[float], None] = lambda seconds: None
         self._inbox: queue.SimpleQueue[_Arrival | _Question | None] = queue.SimpleQueue()
         self._history = threading.BoundedSemaphore(HISTORY_AHEAD)
         self._stopping = threading.Event()
@@ -163,7 +177,9 @@ class Flow(threading.Thread):
             log.error("trades refused source=%s symbol=%s error=%s", *item.name, error)
             return
         if item.batch.recv_us and not item.is_stored:
-            self.lag_us.append(lane.clock() - int(item.batch.trades.ts_us[-1]))
+            lag_us = lane.clock() - int(item.batch.trades.ts_us[-1])
+            self.lag_us.append(lag_us)
+            self.on_lag(lag_us / SECOND_US)
 
     def _answer(self, item: _Question) -> None:
         try:
@@ -178,6 +194,17 @@ class Flow(threading.Thread):
             lane_or_none = self.lanes.get((key.source, key.symbol))
             if lane_or_none is not None:
                 self._post(key, lane_or_none)
+        if time.monotonic() - self._coverage_at_s >= COVERAGE_EVERY_S:
+            self._coverage_at_s = time.monotonic()
+            self._check_coverage()
+
+    def _check_coverage(self) -> None:
+        """Say what each day in memory lacks, the newest day last."""
+        for name, lane in self.lanes.items():
+            context = lane.pipeline.context
+            days = [context.coverage(x) for x in context.scopes() if x.window.name == DAY]
+            lane.coverage = context.coverage(context.scope(DAY, lane.clock()))
+            self.on_coverage(name, days)
 
     def _post(self, key: Key, lane: Lane) -> None:
         has_changed = lane.posted.get(key.scope) != lane.version
@@ -185,8 +212,8 @@ class Flow(threading.Thread):
             return
         lane.posted[key.scope] = lane.version
         snapshot = lane.pipeline.context.snapshot(key.scope, lane.clock())
-        minutes = copies(lane.pipeline.bars(BASE, 2))
-        self.board.post(key, Posting(snapshot, minutes, lane.is_backfilling, time.monotonic()))
+        minutes = copies(lane.pipeline.bars(BASE, PUSHED_MINUTES))
+        self.board.post(key, snapshot, minutes, is_backfilling=lane.is_backfilling)
 
 
 def copies(bars: Bars) -> Bars:

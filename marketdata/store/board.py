@@ -34,17 +34,20 @@ class Posting:
     ----------
     snapshot : Snapshot
     minutes : Bars
-        Copies of the newest 1m bars, at most two.
+        Copies of the newest 1m bars: two hours, so that two candles of up to 1h can be folded.
     is_backfilling : bool
         Missing trades are being fetched now.
     posted_s : float
         Monotonic seconds.
+    number : int
+        Counts the postings of a key from 1.
     """
 
     snapshot: Snapshot
     minutes: Bars
     is_backfilling: bool
     posted_s: float
+    number: int
 
 
 class Board:
@@ -107,8 +110,11 @@ class Board:
         age = time.monotonic() - posting.posted_s
         return age >= (PACE_S if has_changed else REFRESH_S)
 
-    def post(self, key: Key, posting: Posting) -> None:
+    def post(self, key: Key, snapshot: Snapshot, minutes: Bars, *, is_backfilling: bool) -> None:
         """Replace the newest posting and tell the listeners."""
+        before = self._posted.get(key)
+        number = before.number + 1 if before else 1
+        posting = Posting(snapshot, minutes, is_backfilling, time.monotonic(), number)
         with self._changed:
             self._posted[key] = posting
             self._changed.notify_all()

@@ -1,0 +1,20 @@
+"""The ASGI application: pages and API by Django, pushes by Channels; foreign origins refused."""
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botcrypto.settings")
+
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+
+django_application = get_asgi_application()
+
+from marketdata.routing import websocket_urlpatterns  # noqa: E402  (needs the apps loaded)
+
+application = ProtocolTypeRouter(
+    {
+        "http": django_application,
+        "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
+    }
+)

@@ -1,0 +1,71 @@
+"""Print the context of a day or session, rebuilt from what is stored."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from marketdata import rebuild
+from marketdata.context import DAY
+from marketdata.core.timeframe import DAY_US, open_us
+from marketdata.management.output import (
+    add_instrument,
+    bad_argument,
+    context_page,
+    failed,
+    parse_time,
+    print_json,
+)
+from marketdata.payload import context_payload
+from marketdata.pipeline import Pipeline
+from marketdata.store import instruments, rows
+from marketdata.venues import VENUES
+
+
+class Command(BaseCommand):
+    """`manage.py context`."""
+
+    help = (
+        "Print the context of a stored day, the same object as the API. "
+        "Example: manage.py context --symbol BTCUSDT --date 2024-01-01 --scope london --json"
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        add_instrument(parser)
+        parser.add_argument("--date", help="UTC day, for example 2024-01-01 (default: the newest)")
+        parser.add_argument("--scope", default=DAY, help="day (default) or a session's name")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        pipeline = _stored(options["source"], options["symbol"], options["date"])
+        context, as_of_us = pipeline.context, pipeline.watermark_us
+        if options["scope"] not in context.names():
+            raise bad_argument(f"a scope of {', '.join(context.names())} expected")
+        snapshot = context.snapshot(options["scope"], as_of_us)
+        answer = {
+            **context_payload(snapshot, proof=VENUES[options["source"]].proof),
+            "hash": context.hash(options["scope"], as_of_us),
+        }
+        if options["json"]:
+            print_json(self.stdout, answer)
+        else:
+            self.stdout.write(context_page(answer))
+
+
+def _stored(source: str, symbol: str, date: str | None) -> Pipeline:
+    """Rebuild a day, or say what is stored instead."""
+    if source not in VENUES:
+        raise bad_argument(f"a source of {', '.join(VENUES)} expected, seen {source!r}")
+    instrument = instruments.find(source, symbol)
+    if instrument is None:
+        known = ", ".join(f"{i.symbol} ({i.source})" for i in instruments.known()) or "nothing"
+        raise failed(f"no trade of {symbol} at {source} is stored; stored: {known}")
+    if date is None:
+        newest = rows.latest(instrument.id, 1)
+        day_us = open_us(int(newest.ts_us[-1]), DAY_US) if len(newest) else 0
+    else:
+        day_us = open_us(parse_time(date), DAY_US)
+    pipeline = rebuild.stored_day(instrument, day_us)
+    if not pipeline.counts.trades:
+        raise failed(f"no trade of {symbol} at {source} is stored for {date or 'any day'}")
+    return pipeline

@@ -1,0 +1,85 @@
+"""What all commands share: one JSON object or a readable page, errors with an exit code."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, TextIO
+
+import msgspec
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from marketdata.core.errors import BotCryptoError
+
+WORK_FAILED = 1
+BAD_ARGUMENTS = 2
+
+
+def refuse_bad_settings() -> None:
+    """Stop with exit code 2 where a setting is nonsense; for commands that run no checks."""
+    if settings.BOTCRYPTO_ERRORS:
+        raise CommandError("\n".join(settings.BOTCRYPTO_ERRORS), returncode=BAD_ARGUMENTS)
+
+
+def failed(error: BotCryptoError | OSError | str) -> CommandError:
+    """Return the error that ends a command with exit code 1."""
+    return CommandError(str(error), returncode=WORK_FAILED)
+
+
+def bad_argument(message: str) -> CommandError:
+    """Return the error that ends a command with exit code 2."""
+    return CommandError(message, returncode=BAD_ARGUMENTS)
+
+
+def add_instrument(parser: CommandParser, *, source: str = "binance_ws") -> None:
+    """Add --source, --symbol and --json."""
+    parser.add_argument("--source", default=source, help=f"feed name (default {source})")
+    parser.add_argument("--symbol", required=True, help="the venue's spelling, for example BTCUSDT")
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+
+def parse_time(text: str) -> int:
+    """Return an ISO time or date, UTC where no zone is named, as microseconds.
+
+    Raises
+    ------
+    CommandError
+        Not an ISO 8601 time or date.
+    """
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise bad_argument(
+            f"an ISO time or date such as 2024-01-01 expected, seen {text!r}"
+        ) from None
+    moment = parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+    return int(moment.timestamp()) * 1_000_000 + moment.microsecond
+
+
+def print_json(out: TextIO, answer: dict[str, Any]) -> None:
+    """Print exactly one JSON object."""
+    out.write(msgspec.json.encode(answer).decode())
+
+
+def context_page(answer: dict[str, Any]) -> str:
+    """Return a context as lines for people."""
+    levels = "  ".join(
+        f"{name} {value:,.2f}" for name, value in answer["levels"].items() if value is not None
+    )
+    coverage = answer["coverage"]
+    ratio = "–" if coverage["ratio"] is None else f"{coverage['ratio']:.4%}"
+    return "\n".join(
+        (
+            f"{answer['symbol']} at {answer['source']}, scope {answer['scope']}",
+            f"as of     {answer['as_of']}",
+            f"session   {answer['session']['message']}",
+            f"levels    {levels or 'no trades'}",
+            f"volume    {answer['volume']:,.5f}  bought {answer['buy_volume']:,.5f}  "
+            f"sold {answer['sell_volume']:,.5f}",
+            f"delta     {answer['cumulative_delta']:+,.5f}  "
+            f"(from {answer['delta_min']:+,.5f} to {answer['delta_max']:+,.5f})",
+            f"coverage  {coverage['held']:,} of {coverage['expected']:,} trades held ({ratio}), "
+            f"{coverage['missing']:,} missing, proof {coverage['proof']}, {answer['precision']}",
+            f"hash      {answer['hash']}",
+        )
+    )

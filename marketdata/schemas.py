@@ -1,0 +1,243 @@
+"""The shapes of the JSON answers, for OpenAPI. Numbers are never NaN; unknown is null."""
+
+from __future__ import annotations
+
+from ninja import Schema
+
+
+class Detail(Schema):
+    """An error in words."""
+
+    detail: str
+
+
+class Unknown(Schema):
+    """A name nobody knows, with those that are known."""
+
+    detail: str
+    known: list[str]
+
+
+class Session(Schema):
+    """The trading session at the time of the answer."""
+
+    name: str
+    start: str
+    end: str
+    active: bool
+    message: str
+
+
+class Levels(Schema):
+    """Prices, quote per base."""
+
+    VWAP: float | None
+    VWAP_SD: float | None
+    POC: float | None
+    VAH: float | None
+    VAL: float | None
+    PDH: float | None
+    PDL: float | None
+    PDC: float | None
+    OPEN: float | None
+    HIGH: float | None
+    LOW: float | None
+    LAST: float | None
+
+
+class ProfileRow(Schema):
+    """One price row that traded; `price` is its lower edge."""
+
+    price: float
+    volume: float
+    buy_vol: float
+    sell_vol: float
+
+
+class Coverage(Schema):
+    """Which of the venue's trades are held."""
+
+    expected: int
+    held: int
+    missing: int
+    ratio: float | None
+    proof: str
+    edges: str
+    ranges: list[list[int]]
+    sources: dict[str, int]
+
+
+class ContextDefinition(Schema):
+    """How the levels were computed."""
+
+    value_area_rule: str
+    value_area_pct: float
+    value_area_tie: str
+    poc_tie: str
+    poc_is_tied: bool
+    profile_tick_size: float
+    anchor: str
+    previous_day: str | None
+    tick_size: float
+    lot_size: float
+
+
+class FeedHealth(Schema):
+    """State and age of the connection that feeds the numbers."""
+
+    state: str
+    data_age_ms: int | None
+
+
+class Context(Schema):
+    """Levels, profile, delta and coverage of one scope."""
+
+    symbol: str
+    source: str
+    scope: str
+    as_of: str
+    start: str
+    end: str
+    session: Session
+    levels: Levels
+    volume_profile: list[ProfileRow]
+    volume: float
+    buy_volume: float
+    sell_volume: float
+    cumulative_delta: float
+    delta_min: float
+    delta_max: float
+    trades: int
+    last_trade_at: str | None
+    coverage: Coverage
+    definition: ContextDefinition
+    precision: str
+    simulated: bool
+    mode: str
+    health: FeedHealth
+
+
+class Candle(Schema):
+    """One candle; `time` is its opening, `coverage` held over expected trades."""
+
+    time: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    buy_volume: float
+    sell_volume: float
+    delta: float
+    trades: int
+    vwap: float
+    coverage: float | None
+    closed: bool
+
+
+class CandleList(Schema):
+    """Candles, oldest first. An interval without trades has none."""
+
+    symbol: str
+    source: str
+    timeframe: str
+    candles: list[Candle]
+
+
+class Trade(Schema):
+    """One public trade; `is_buy`: the aggressor bought."""
+
+    trade_id: int
+    time: str
+    price: float
+    qty: float
+    is_buy: bool
+
+
+class TradeList(Schema):
+    """Trades, ascending ids."""
+
+    symbol: str
+    source: str
+    trades: list[Trade]
+
+
+class Connection(Schema):
+    """One venue connection."""
+
+    source: str
+    channel: str
+    symbol: str
+    state: str
+    connected_at: str | None
+    last_message_age_ms: int | None
+    reconnects: int
+    gaps: int
+    proof: str
+    rejected: int
+    last_error: str
+
+
+class Health(Schema):
+    """Every venue connection."""
+
+    connections: list[Connection]
+
+
+class SessionWindow(Schema):
+    """One session of today."""
+
+    name: str
+    title: str
+    start: str
+    end: str
+    active: bool
+
+
+class SessionList(Schema):
+    """Today's sessions."""
+
+    sessions: list[SessionWindow]
+
+
+class EventItem(Schema):
+    """Something that happened, with its evidence."""
+
+    kind: str
+    ts: str
+    detail: dict[str, object]
+
+
+class EventList(Schema):
+    """Events, newest first."""
+
+    events: list[EventItem]
+
+
+class Progress(Schema):
+    """How far a fetch of missing trades is."""
+
+    current: int
+    total: int
+    percentage: float
+    estimated_seconds_remaining: float | None
+
+
+class Ready(Schema):
+    """Whether the process can be relied on, and how far its numbers can."""
+
+    status: str
+    session: str
+    session_message: str
+    is_trading_active: bool
+    trading_enabled: bool
+    backfill_complete: bool
+    backfill_status: str
+    backfill_progress: Progress
+    metrics_precision: str
+
+
+class Status(Schema):
+    """Alive."""
+
+    status: str
