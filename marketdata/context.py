@@ -344,7 +344,10 @@ class MarketContext:
         -----
         O(ticks between low and high): about a millisecond for a day of BTCUSDT.
         """
-        scope = self.scope(name, as_of_us)
+        return self.snapshot_of(self.scope(name, as_of_us), name, as_of_us)
+
+    def snapshot_of(self, scope: Scope, name: str, as_of_us: int) -> Snapshot:
+        """Compute the snapshot of a scope in hand, under the name it is asked for."""
         grid, rows = self.instrument.grid, scope.profile.value()
         path = scope.delta.value()
         bar = scope.bar or Bar(0, 0, 0, 0, 0, 0, 0, 0, 0, -1)

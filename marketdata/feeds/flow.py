@@ -90,6 +90,7 @@ class Flow(threading.Thread):
         self.max_queue = max_queue
         self.on_coverage = on_coverage
         self._coverage_at_s = 0.0
+        self._early: dict[Name, deque[Batch]] = {}
         self.dropped = 0
         self.refused: deque[str] = deque(maxlen=100)
         self.lag_us: deque[int] = deque(maxlen=LATENCIES)
@@ -137,7 +138,11 @@ class Flow(threading.Thread):
     def add(self, pipeline: Pipeline, clock: Callable[[], int]) -> None:
         """Take over a pipeline."""
         instrument = pipeline.instrument
-        self.lanes[instrument.source, instrument.symbol] = Lane(pipeline, clock)
+        name = (instrument.source, instrument.symbol)
+        self.lanes[name] = Lane(pipeline, clock)
+        # The socket may be quicker than the answer that tells tick and lot.
+        for batch in self._early.pop(name, ()):
+            self._inbox.put(_Arrival(name, batch))
 
     def nudge(self) -> None:
         """Wake the thread."""
@@ -168,6 +173,7 @@ class Flow(threading.Thread):
             self._history.release()
         lane = self.lanes.get(item.name)
         if lane is None:
+            self._early.setdefault(item.name, deque(maxlen=self.max_queue)).append(item.batch)
             return
         try:
             if lane.pipeline.feed(item.batch, is_stored=item.is_stored):
@@ -221,6 +227,10 @@ def copies(bars: Bars) -> Bars:
     return [(start, bar.copy()) for start, bar in bars]
 
 
+# Candles are shown as candles; their events would bury the rest.
+SHOWN_AS_CANDLES = {"candle_complete", "candle_restated"}
+
+
 class EventTape:
     """A sink that keeps the newest events for the page and tells a listener."""
 
@@ -233,6 +243,8 @@ class EventTape:
 
     def event(self, instrument: Instrument, event: Event) -> None:
         """Keep the event and tell of it."""
+        if event.kind in SHOWN_AS_CANDLES:
+            return
         self.events.append((instrument, event))
         for listener in self.listeners:
             listener(instrument, event)
