@@ -1,0 +1,266 @@
+"""The tables. Times are integer microseconds UTC, prices and quantities float64."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+from zoneinfo import available_timezones
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from marketdata.core.errors import BadInputError
+from marketdata.core.instrument import Grid
+from marketdata.core.instrument import Instrument as InstrumentValue
+from marketdata.core.sessions import SessionDefinition
+
+# A trade's row id is its instrument's id followed by this many bits of the venue's trade id.
+ID_BITS = 51
+MOST_INSTRUMENTS = 2 ** (63 - ID_BITS) - 1
+
+
+class RowIdField(models.IntegerField):  # type: ignore[type-arg]
+    """A 64-bit primary key that is SQLite's own row id, so that a table is one B-tree."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        """Return `integer` where that is an alias of the row id, `bigint` elsewhere."""
+        return "integer" if connection.vendor == "sqlite" else "bigint"
+
+    def get_internal_type(self) -> str:
+        """Be validated as 64 bits wide."""
+        return "BigIntegerField"
+
+
+class Instrument(models.Model):
+    """What is traded at one venue, and the grid it is counted on."""
+
+    source = models.CharField(max_length=32, help_text="feed name, for example binance_ws")
+    symbol = models.CharField(max_length=64, help_text="the venue's spelling")
+    tick = models.CharField(max_length=32, help_text="smallest price step, quote per base")
+    lot = models.CharField(max_length=32, help_text="smallest quantity step, base units")
+    simulated = models.BooleanField(default=False, help_text="its trades are invented")
+    is_active = models.BooleanField(default=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["source", "symbol"], name="one_instrument")]
+        ordering = ["source", "symbol"]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} ({self.source})"
+
+    def value(self) -> InstrumentValue:
+        """Return the instrument as the pure rooms know it."""
+        grid = Grid(Decimal(self.tick), Decimal(self.lot))
+        return InstrumentValue(self.source, self.symbol, grid, self.pk)
+
+
+class Trade(models.Model):
+    """One public trade. Ids ascend with time, so a time is found by bisecting the primary key."""
+
+    id = RowIdField(primary_key=True)
+    instrument = models.ForeignKey(
+        Instrument, models.DO_NOTHING, db_index=False, db_constraint=False
+    )
+    trade_id = models.BigIntegerField()
+    ts_us = models.BigIntegerField()
+    price = models.FloatField()
+    qty = models.FloatField()
+    is_buy = models.BooleanField()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.trade_id}"
+
+
+class Candle(models.Model):
+    """One finished bar."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    timeframe = models.CharField(max_length=4)
+    open_us = models.BigIntegerField()
+    open = models.FloatField()
+    high = models.FloatField()
+    low = models.FloatField()
+    close = models.FloatField()
+    volume = models.FloatField()
+    buy_volume = models.FloatField()
+    quote_volume = models.FloatField()
+    trades = models.BigIntegerField()
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instrument", "timeframe", "open_us"], name="one_candle"
+            )
+        ]
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.timeframe} {self.open_us}"
+
+
+class TradingSession(models.Model):
+    """When a session is open, half-open, in a zone of its own."""
+
+    name = models.SlugField(unique=True, help_text="scope name in URLs and answers")
+    title = models.CharField(max_length=64)
+    tz = models.CharField("time zone", max_length=64, default="UTC", help_text="UTC or IANA name")
+    start = models.TimeField(help_text="first minute, in that zone")
+    end = models.TimeField(help_text="not included; at or before the start means the next day")
+    weekdays = models.CharField(
+        max_length=7, default="1234567", help_text="days on which it starts, 1 = Monday"
+    )
+    is_active = models.BooleanField(default=True)
+    order = models.PositiveSmallIntegerField(default=0)
+
+    class Meta:
+        ordering = ["order", "start"]
+
+    def __str__(self) -> str:
+        return self.title
+
+    def value(self) -> SessionDefinition:
+        """Return the definition as the pure rooms know it. Raises BadInputError."""
+        return SessionDefinition(
+            self.name,
+            self.title,
+            self.tz,
+            self.start.hour * 60 + self.start.minute,
+            self.end.hour * 60 + self.end.minute,
+            frozenset(int(day) for day in self.weekdays if day.isdigit()),
+        )
+
+    def clean(self) -> None:
+        """Refuse what the calendar would refuse, in words for the form."""
+        if self.tz not in available_timezones():
+            raise ValidationError({"tz": f"an IANA time zone expected, seen {self.tz!r}"})
+        if self.name in {"day", "current", "off"}:
+            raise ValidationError({"name": f"{self.name} is the name of a built-in scope"})
+        try:
+            self.value()
+        except BadInputError as error:
+            raise ValidationError(str(error)) from error
+
+
+class Levels(models.Model):
+    """Levels of a window, and what they stand on."""
+
+    open = models.FloatField(null=True)
+    high = models.FloatField(null=True)
+    low = models.FloatField(null=True)
+    close = models.FloatField(null=True)
+    vwap = models.FloatField(null=True)
+    poc = models.FloatField(null=True)
+    vah = models.FloatField(null=True)
+    val = models.FloatField(null=True)
+    volume = models.FloatField(default=0)
+    buy_volume = models.FloatField(default=0)
+    sell_volume = models.FloatField(default=0)
+    delta = models.FloatField(default=0)
+    delta_min = models.FloatField(default=0)
+    delta_max = models.FloatField(default=0)
+    trades = models.BigIntegerField(default=0)
+    expected = models.BigIntegerField(default=0)
+    held = models.BigIntegerField(default=0)
+    definition = models.JSONField(default=dict)
+    state_hash = models.CharField(max_length=64, blank=True)
+
+    class Meta:
+        abstract = True
+
+
+class DailyLevel(Levels):
+    """Levels of one UTC day."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    day_us = models.BigIntegerField()
+    origin = models.CharField(max_length=8, help_text="trades or klines")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "day_us", "origin"], name="one_day")
+        ]
+        ordering = ["-day_us"]
+
+    def __str__(self) -> str:
+        return f"{self.day_us}"
+
+
+class SessionStat(Levels):
+    """Levels of one session that happened."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    name = models.SlugField()
+    start_us = models.BigIntegerField()
+    end_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "name", "start_us"], name="one_session")
+        ]
+        ordering = ["-start_us"]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.start_us}"
+
+
+class CoverageSegment(models.Model):
+    """A run of venue ids that is held, and where it came from. Runs of an instrument are disjoint."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    origin = models.CharField(max_length=8)
+    first_ts_us = models.BigIntegerField()
+    last_ts_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "first_id"], name="one_segment")
+        ]
+        ordering = ["instrument", "first_id"]
+
+    def __str__(self) -> str:
+        return f"{self.first_id}..{self.last_id}"
+
+
+class FeedState(models.Model):
+    """The last known state of a connection, for whoever reads the database."""
+
+    source = models.CharField(max_length=32)
+    channel = models.CharField(max_length=32)
+    symbol = models.CharField(max_length=255)
+    state = models.CharField(max_length=16)
+    since_us = models.BigIntegerField()
+    reconnects = models.PositiveIntegerField(default=0)
+    gaps = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source", "channel", "symbol"], name="one_feed")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.channel} {self.state}"
+
+
+class Event(models.Model):
+    """Something that happened, with its evidence."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, null=True, db_index=False)
+    kind = models.CharField(max_length=32)
+    ts_us = models.BigIntegerField()
+    detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(default=dict)
+
+    class Meta:
+        indexes = [models.Index(fields=["kind", "id"], name="events_by_kind")]
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.kind

@@ -1,0 +1,77 @@
+"""Instruments and trading sessions, as rows and as values."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from marketdata.core.errors import BotCryptoError
+from marketdata.core.instrument import Grid, Instrument
+from marketdata.core.sessions import SessionDefinition
+from marketdata.models import MOST_INSTRUMENTS, TradingSession
+from marketdata.models import Instrument as InstrumentRow
+from marketdata.store.lock import writing
+
+
+class MixedDataError(BotCryptoError):
+    """Invented trades would meet real ones in one database."""
+
+
+def remember(source: str, symbol: str, grid: Grid, *, simulated: bool = False) -> Instrument:
+    """Create or update an instrument's row; a stored finer grid is kept.
+
+    Raises
+    ------
+    MixedDataError
+        The row belongs to the other kind of venue, simulated or real.
+    """
+    with writing():
+        row, is_new = InstrumentRow.objects.get_or_create(
+            source=source,
+            symbol=symbol,
+            defaults={"tick": str(grid.tick), "lot": str(grid.lot), "simulated": simulated},
+        )
+        if row.pk > MOST_INSTRUMENTS:
+            raise BotCryptoError(f"at most {MOST_INSTRUMENTS} instruments fit, seen {row.pk}")
+        if row.simulated != simulated:
+            kinds = ("simulated", "real") if row.simulated else ("real", "simulated")
+            raise MixedDataError(
+                f"this database holds {kinds[0]} trades of {symbol} at {source} and would now get "
+                f"{kinds[1]} ones; use another DATABASE_URL or DATA_DIR"
+            )
+        if not is_new:
+            _store(row, _finer(Grid(Decimal(row.tick), Decimal(row.lot)), grid))
+    return row.value()
+
+
+def refine(instrument_id: int, grid: Grid) -> None:
+    """Store the finer grid an instrument is counted on now."""
+    with writing():
+        _store(InstrumentRow.objects.get(pk=instrument_id), grid)
+
+
+def _store(row: InstrumentRow, grid: Grid) -> None:
+    row.tick, row.lot = str(grid.tick), str(grid.lot)
+    row.save(update_fields=["tick", "lot"])
+
+
+def _finer(stored: Grid, told: Grid) -> Grid:
+    """Return a grid on which both can be counted; a step neither divides is taken as told."""
+    tick = stored.tick if not told.tick % stored.tick else told.tick
+    lot = stored.lot if not told.lot % stored.lot else told.lot
+    return Grid(tick, lot)
+
+
+def known() -> list[Instrument]:
+    """Return every instrument ever stored."""
+    return [row.value() for row in InstrumentRow.objects.all()]
+
+
+def find(source: str, symbol: str) -> Instrument | None:
+    """Return a stored instrument, or None."""
+    row = InstrumentRow.objects.filter(source=source, symbol=symbol).first()
+    return row and row.value()
+
+
+def trading_sessions() -> list[SessionDefinition]:
+    """Return the active session definitions, in their order."""
+    return [row.value() for row in TradingSession.objects.filter(is_active=True)]

@@ -1,0 +1,88 @@
+"""Reading stored trades back into columns, page by page, so that no cursor stays open."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from django.db import connection
+
+from marketdata.core.trades import Trades
+from marketdata.models import ID_BITS
+from marketdata.store import ledger
+
+# Venues stamp neighbouring ids out of order by milliseconds; so many ids around an edge are read
+# and then filtered by time.
+DISORDER_IDS = 2000
+COLUMNS = np.dtype([("id", "i8"), ("ts_us", "i8"), ("price", "f8"), ("qty", "f8"), ("buy", "i8")])
+SELECT = "SELECT trade_id, ts_us, price, qty, is_buy FROM marketdata_trade WHERE id "
+
+
+def read_trades(
+    instrument_id: int, start_us: int, end_us: int, size: int = 20_000
+) -> Iterator[Trades]:
+    """Yield the stored trades of [start_us, end_us), ascending ids."""
+    for segment in ledger.segments(instrument_id):
+        if segment.last_ts_us < start_us or segment.first_ts_us >= end_us:
+            continue
+        first = _id_at(instrument_id, segment.first_id, segment.last_id, start_us)
+        last = _id_at(instrument_id, segment.first_id, segment.last_id, end_us)
+        low = max(segment.first_id, first - DISORDER_IDS)
+        high = min(segment.last_id, last + DISORDER_IDS)
+        for trades in read_ids(instrument_id, low, high, size):
+            inside = (trades.ts_us >= start_us) & (trades.ts_us < end_us)
+            if inside.all():
+                yield trades
+            elif inside.any():
+                yield trades[inside]
+
+
+def read_ids(instrument_id: int, first: int, last: int, size: int = 20_000) -> Iterator[Trades]:
+    """Yield the stored trades with ids first..last, ascending."""
+    base = instrument_id << ID_BITS
+    cursor_id = base + first
+    while True:
+        rows = _fetch(
+            SELECT + "BETWEEN %s AND %s ORDER BY id LIMIT %s", cursor_id, base + last, size
+        )
+        if not rows:
+            return
+        trades = _columns(rows)
+        yield trades
+        cursor_id = base + int(trades.id[-1]) + 1
+
+
+def latest(instrument_id: int, limit: int, after_id: int | None = None) -> Trades:
+    """Return the newest trades, or the first ones after an id, ascending."""
+    base = instrument_id << ID_BITS
+    end = base + (1 << ID_BITS)
+    if after_id is not None:
+        question = SELECT + "> %s AND id < %s ORDER BY id LIMIT %s"
+        return _columns(_fetch(question, base + after_id, end, limit))
+    question = SELECT + ">= %s AND id < %s ORDER BY id DESC LIMIT %s"
+    return _columns(_fetch(question, base, end, limit)[::-1])
+
+
+def _id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
+    """Bisect for the first id of a segment at or after a time; last + 1 where there is none."""
+    base = instrument_id << ID_BITS
+    low, high = first, last + 1
+    while low < high:
+        middle = (low + high) // 2
+        rows = _fetch("SELECT ts_us FROM marketdata_trade WHERE id = %s", base + middle)
+        if rows and rows[0][0] >= ts_us:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def _fetch(question: str, *values: int) -> list[tuple[int | float, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(question, values)
+        return cursor.fetchall()
+
+
+def _columns(rows: list[tuple[int | float, ...]]) -> Trades:
+    table = np.array(rows, dtype=COLUMNS)
+    return Trades.of(table["id"], table["ts_us"], table["price"], table["qty"], table["buy"] > 0)
