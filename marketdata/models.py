@@ -210,7 +210,7 @@ class SessionStat(Levels):
 
 
 class CoverageSegment(models.Model):
-    """A run of venue ids that is held, and where it came from. Runs of an instrument are disjoint."""
+    """A run of venue ids that is held, and where it came from; runs are disjoint."""
 
     instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
     first_id = models.BigIntegerField()

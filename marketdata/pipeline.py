@@ -165,7 +165,9 @@ class Pipeline:
         for name, series in self.series.items():
             for start in series.update(bars):
                 self.counts.late += 1
-                events.append(Event("candle_restated", start, {"timeframe": name, "open_us": start}))
+                events.append(
+                    Event("candle_restated", start, {"timeframe": name, "open_us": start})
+                )
         return events
 
     def _pass(self, to_us: int) -> list[Event]:

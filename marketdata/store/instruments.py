@@ -69,7 +69,7 @@ def known() -> list[Instrument]:
 def find(source: str, symbol: str) -> Instrument | None:
     """Return a stored instrument, or None."""
     row = InstrumentRow.objects.filter(source=source, symbol=symbol).first()
-    return row and row.value()
+    return row.value() if row else None
 
 
 def trading_sessions() -> list[SessionDefinition]:

@@ -80,7 +80,8 @@ def _id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
 def _fetch(question: str, *values: int) -> list[tuple[int | float, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(question, values)
-        return cursor.fetchall()
+        rows: list[tuple[int | float, ...]] = cursor.fetchall()
+    return rows
 
 
 def _columns(rows: list[tuple[int | float, ...]]) -> Trades:

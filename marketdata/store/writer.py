@@ -47,7 +47,7 @@ class WriterStoppedError(BotCryptoError):
 @dataclass(frozen=True, slots=True)
 class _Job:
     rows: int
-    run: Callable[[], None] | None
+    run: Callable[[], object] | None
     name: tuple[int, str] | None = None
     trades: Trades | None = None
     done: threading.Event | None = None
@@ -131,7 +131,7 @@ class Writer(threading.Thread):
             EventRow(instrument_id=instrument_id, kind=e.kind, ts_us=e.ts_us, detail=e.detail)
             for e in events
         ]
-        self._put(_Job(len(rows), lambda: EventRow.objects.bulk_create(rows) and None))
+        self._put(_Job(len(rows), lambda: EventRow.objects.bulk_create(rows)))
 
     def put_row(self, row: models.Model) -> None:
         """Hand in a row that replaces the one with the same unique columns."""
