@@ -39,6 +39,9 @@ class Instrument(models.Model):
     symbol = models.CharField(max_length=64, help_text="the venue's spelling")
     tick = models.CharField(max_length=32, help_text="smallest price step, quote per base")
     lot = models.CharField(max_length=32, help_text="smallest quantity step, base units")
+    channel = models.CharField(
+        max_length=16, default="aggTrade", help_text="which of the venue's ids count its trades"
+    )
     simulated = models.BooleanField(default=False, help_text="its trades are invented")
     is_active = models.BooleanField(default=True)
 
@@ -248,6 +251,21 @@ class FeedState(models.Model):
 
     def __str__(self) -> str:
         return f"{self.source} {self.channel} {self.state}"
+
+
+class HostState(models.Model):
+    """What a venue's host has asked of us; a ban outlives the process it was told to."""
+
+    host = models.CharField(max_length=255, unique=True)
+    banned_until_us = models.BigIntegerField(default=0)
+    reason = models.TextField(blank=True)
+    updated_us = models.BigIntegerField()
+
+    class Meta:
+        ordering = ["host"]
+
+    def __str__(self) -> str:
+        return self.host
 
 
 class Event(models.Model):

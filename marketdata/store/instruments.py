@@ -13,34 +13,46 @@ from marketdata.store.lock import writing
 
 
 class MixedDataError(BotCryptoError):
-    """Invented trades would meet real ones in one database."""
+    """Trades of two kinds that must not be counted together would meet in one database."""
 
 
-def remember(source: str, symbol: str, grid: Grid, *, simulated: bool = False) -> Instrument:
+def remember(
+    source: str, symbol: str, grid: Grid, *, simulated: bool = False, channel: str = "aggTrade"
+) -> Instrument:
     """Create or update an instrument's row; a stored finer grid is kept.
+
+    Parameters
+    ----------
+    channel : {"aggTrade", "trade"}
+        Which of the venue's ids number the trades: aggregates and single trades count apart.
 
     Raises
     ------
     MixedDataError
-        The row belongs to the other kind of venue, simulated or real.
+        The row's trades are of the other kind: simulated or real, aggregates or single trades.
     """
+    told = {"simulated": simulated, "channel": channel}
+    steps = {"tick": str(grid.tick), "lot": str(grid.lot)}
     with writing():
         row, is_new = InstrumentRow.objects.get_or_create(
-            source=source,
-            symbol=symbol,
-            defaults={"tick": str(grid.tick), "lot": str(grid.lot), "simulated": simulated},
+            source=source, symbol=symbol, defaults={**steps, **told}
         )
         if row.pk > MOST_INSTRUMENTS:
             raise BotCryptoError(f"at most {MOST_INSTRUMENTS} instruments fit, seen {row.pk}")
-        if row.simulated != simulated:
-            kinds = ("simulated", "real") if row.simulated else ("real", "simulated")
-            raise MixedDataError(
-                f"this database holds {kinds[0]} trades of {symbol} at {source} and would now get "
-                f"{kinds[1]} ones; use another DATABASE_URL or DATA_DIR"
-            )
+        _refuse_mixing(row, simulated=simulated, channel=channel)
         if not is_new:
             _store(row, _finer(Grid(Decimal(row.tick), Decimal(row.lot)), grid))
     return row.value()
+
+
+def _refuse_mixing(row: InstrumentRow, *, simulated: bool, channel: str) -> None:
+    stored = ("simulated " if row.simulated else "real ") + row.channel
+    told = ("simulated " if simulated else "real ") + channel
+    if stored != told:
+        raise MixedDataError(
+            f"this database holds {stored} ids of {row.symbol} at {row.source} and would now get "
+            f"{told} ones; use another DATABASE_URL or DATA_DIR"
+        )
 
 
 def refine(instrument_id: int, grid: Grid) -> None:
