@@ -37,9 +37,7 @@ def load(values: Mapping[str, str]) -> tuple[Conf, list[str]]:
         try:
             given[item.name] = _checked(item, _parse(item, text))
         except (ValueError, InvalidOperation) as error:
-            errors.append(
-                f"{name}={text!r}: {error}; it {item.metadata['help']}"
-            )
+            errors.append(f"{name}={text!r}: {error}; it {item.metadata['help']}")
     return Conf(**given), errors
 
 
