@@ -89,6 +89,49 @@ class Conf:
     binance_api_timeout: float = _setting(
         30.0, "seconds", "deadline of one REST request", low=0.1, high=600.0
     )
+    backfill_max_retries: int = _setting(
+        5, "retries", "how often a failed request is asked again at most", low=0, high=100
+    )
+    backfill_retry_base: float = _setting(
+        0.5,
+        "seconds",
+        "wait before the first retry; it doubles with each one, up to 30 s",
+        low=0.01,
+        high=30.0,
+    )
+    backfill_rate_limit_threshold: int = _setting(
+        3, "refusals", "rate limit refusals after which a host is left alone", low=1, high=100
+    )
+    backfill_cooldown_seconds: float = _setting(
+        60.0, "seconds", "how long a host is left alone then", low=0.1, high=3600.0
+    )
+    backfill_public_delay_ms: int = _setting(
+        100, "milliseconds", "least time between two backfill requests", low=0, high=60_000
+    )
+    backfill_cache_enabled: bool = _setting(
+        True, "true or false", "keep fetched chunks of finished days as files, and read them again"
+    )
+    backfill_cache_dir: Path = _setting(
+        DATA / "backfill_cache", "folder", "where fetched chunks are kept"
+    )
+    context_backfill_test_mode: bool = _setting(
+        False,
+        "true or false",
+        "fetch the newest page of a job only, to try a set-up without the load of a day",
+    )
+    binance_rate_limit_per_minute: int = _setting(
+        1200,
+        "request weight per minute",
+        "most weight spent at Binance; its own limit stays above it",
+        low=10,
+        high=100_000,
+    )
+    binance_archive_url: str = _setting(
+        "https://data.binance.vision",
+        "URL",
+        "replaces the host before /data/spot/daily",
+        url=("https", "http"),
+    )
     binance_rest_url: str = _setting(
         "https://api.binance.com", "URL", "replaces the host before /api/v3", url=("https", "http")
     )
