@@ -7,7 +7,12 @@ BotCryptoError
 │   ├── FrameError       a frame or reply the venue's parser refuses; has reason and raw text
 │   └── TapeError        a recorded tape that cannot be read
 ├── VenueError           the venue answered, and said no
-└── ConnectionLostError  the venue did not answer (retryable)
+│   ├── BlockedError     a page or a border stands between us and the venue
+│   └── HostRestingError nothing is asked of the host for a while (retryable)
+│       └── BannedError  the venue has banned our address until a known time
+├── ConnectionLostError  the venue did not answer (retryable)
+├── UntrustedHostError   the host does not prove who it is
+└── StoppedError         a wait was ended because the process stops
 """
 
 from __future__ import annotations
@@ -88,3 +93,23 @@ class ConnectionLostError(BotCryptoError):
     """The venue did not answer, or the line broke."""
 
     retryable = True
+
+
+class BlockedError(VenueError):
+    """A page of HTML, a firewall or a region rule answered in place of the venue's data."""
+
+
+class HostRestingError(VenueError):
+    """Nothing is asked of the host before `retry_after_s`; no request was made."""
+
+
+class BannedError(HostRestingError):
+    """The venue has banned our address; asking before the end makes the ban longer."""
+
+
+class UntrustedHostError(BotCryptoError):
+    """The host's certificate is not valid for its name; nothing was sent."""
+
+
+class StoppedError(BotCryptoError):
+    """A wait was ended because the process stops."""

@@ -158,6 +158,10 @@ class Venue:
         microseconds UTC. Raise FrameError.
     error_of : callable
         Body of a refusal → the venue's own code and words, or None where it has none.
+    fallbacks : mapping of str to str
+        Base URL → base URL that serves the same public data where the first one may not.
+    retryable_codes : frozenset of int
+        Codes of `error_of` that pass by themselves, whatever the HTTP status.
     """
 
     key: str
@@ -178,3 +182,5 @@ class Venue:
     clock: Callable[[], Question]
     clock_of: Callable[[bytes], int]
     error_of: Callable[[bytes], tuple[int, str] | None]
+    fallbacks: Mapping[str, str] = field(default_factory=dict)
+    retryable_codes: frozenset[int] = frozenset()
