@@ -22,6 +22,14 @@ def _setting(default: Any, unit: str, help: str, **bounds: Any) -> Any:
     return field(default=default, metadata={"unit": unit, "help": help, **bounds})
 
 
+@dataclass(frozen=True, slots=True)
+class Hosts:
+    """Where a feed's venue is asked and heard, before the venue's own paths."""
+
+    rest: str
+    ws: str
+
+
 @dataclass(frozen=True)
 class Conf:
     """What the process runs with; one field per environment variable, in upper case there."""
@@ -159,6 +167,10 @@ class Conf:
     def watched(self) -> tuple[str, ...]:
         """The symbols to follow: SYMBOLS where given, else SYMBOL."""
         return self.symbols or (self.symbol,)
+
+    def hosts(self, source: str) -> Hosts:
+        """Return the hosts of a feed. Raises KeyError for a name that is no feed."""
+        return {"binance_ws": Hosts(self.binance_rest_url, self.binance_ws_url)}[source]
 
     @property
     def database_path(self) -> Path:
