@@ -1,0 +1,117 @@
+"""The daemon: feeds, database and pages in one process."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from botcrypto import assets
+from botcrypto.daemon import Daemon
+from botcrypto.overrides import overridden
+from botcrypto.server import serve
+from botcrypto.venue_process import Address, VenueProcess
+from marketdata.conf import SOURCES, Conf, conf
+from marketdata.core.errors import BotCryptoError
+from marketdata.management.output import bad_argument, failed, refuse_bad_settings
+
+# On loopback the venue's weight budget protects nobody; the page should be full at first sight.
+LOOPBACK_WEIGHT = 600_000
+DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+
+
+class Command(BaseCommand):
+    """`manage.py run`."""
+
+    help = (
+        "Run everything: migrate, serve pages and API, follow the venue. "
+        "Example: manage.py run --demo"
+    )
+    # Errors of settings stop it below with exit code 2; the other checks run in `check`.
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        what = parser.add_mutually_exclusive_group()
+        what.add_argument(
+            "--demo", action="store_true", help="a simulated venue on this machine, no network"
+        )
+        what.add_argument(
+            "--replay", metavar="PATH", help="play a recorded tape as if it were live"
+        )
+        parser.add_argument(
+            "--speed", type=float, default=1.0, help="of a replay; 0 plays as fast as it goes"
+        )
+        parser.add_argument("--source", help=f"feeds, comma separated: {', '.join(SOURCES)}")
+        parser.add_argument("--symbols", help="symbols, comma separated")
+        parser.add_argument("--host", help="address to listen on")
+        parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one")
+        parser.add_argument(
+            "--no-backfill", action="store_true", help="do not fetch today's earlier trades"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        refuse_bad_settings()
+        settings = _settings(conf(), options)
+        try:
+            self._run(settings, options)
+        except BotCryptoError as error:
+            raise failed(error) from error
+
+    def _run(self, settings: Conf, options: dict[str, Any]) -> None:
+        label = "simulated" if options["demo"] else "replay" if options["replay"] else ""
+        signal.signal(signal.SIGTERM, _interrupt)
+        with ExitStack() as held:
+            if label:
+                venue = held.enter_context(VenueProcess(_venue_arguments(settings, options)))
+                settings = _pointed_at(settings, venue.address(), label)
+            daemon = held.enter_context(Daemon(settings, label=label))
+            threading.Thread(target=assets.ensure, name="assets", daemon=True).start()
+            serve(settings.host, settings.backend_port, self._ready(daemon))
+
+    def _ready(self, daemon: Daemon) -> Any:
+        def ready(url: str, loop: Any) -> None:
+            daemon.publisher.start(loop)
+            self.stdout.write(f"BotCrypto is at {url} (stop with Ctrl-C)")
+            self.stdout.flush()
+
+        return ready
+
+
+def _interrupt(number: int, frame: object) -> None:
+    # Until the server runs and takes the signals over.
+    raise SystemExit(0)
+
+
+def _settings(settings: Conf, options: dict[str, Any]) -> Conf:
+    if options["speed"] < 0:
+        raise bad_argument(f"--speed of 0 or more expected, seen {options['speed']}")
+    chosen = overridden(settings, options)
+    if options["demo"] and not chosen.symbols:
+        others = tuple(symbol for symbol in DEMO_SYMBOLS if symbol != chosen.symbol)
+        chosen = replace(chosen, symbols=(chosen.symbol, *others))
+    return chosen
+
+
+def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
+    if options["demo"]:
+        return ["--symbols", ",".join(settings.watched)]
+    return ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
+
+
+def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:
+    """Return the settings of a run on the simulated venue."""
+    given: dict[str, Any] = {
+        "binance_rest_url": address.rest_url,
+        "binance_ws_url": address.ws_url,
+        "binance_rate_limit_per_minute": LOOPBACK_WEIGHT,
+        "symbols": address.symbols,
+    }
+    if label == "simulated" and not settings.database_url:
+        # Invented trades never meet real ones.
+        given["database_url"] = f"sqlite:///{settings.data_dir / 'demo.sqlite3'}"
+    return replace(settings, **given)
