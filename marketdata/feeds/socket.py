@@ -102,10 +102,11 @@ class Socket:
                 opening.connect(  # type: ignore[no-untyped-call]
                     url, timeout=timeout_s, redirect_limit=0, suppress_origin=True, header=HEADERS
                 )
-        except ValueError as error:
-            raise BadInputError(f"a WebSocket URL expected, seen {url!r}: {error}") from error
+        # First: a certificate that does not verify is a ValueError too.
         except (OSError, websocket.WebSocketException) as error:
             raise _failure(_place(url), opening, error) from error
+        except ValueError as error:
+            raise BadInputError(f"a WebSocket URL expected, seen {url!r}: {error}") from error
         sock, opening.sock = opening.sock, None
         return cls(cast(socket.socket, sock), cap)
 
