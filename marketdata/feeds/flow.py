@@ -13,8 +13,10 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
+
+from django.db import connections
 
 from marketdata.context import DAY, ScopeCoverage
 from marketdata.core.bar import Bars
@@ -23,25 +25,36 @@ from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import SECOND_US
 from marketdata.pipeline import BASE, Pipeline
-from marketdata.store.board import Board, Key
+from marketdata.store.board import REFRESH_S, Board, Key
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+A = TypeVar("A")
 Name = tuple[str, str]
 
 # History batches in the queue at a time; each is a page of a thousand trades or a stored chunk.
 HISTORY_AHEAD = 4
-# How long the thread sleeps at most: session clocks, candle grace and postings need it awake.
+# How long the thread sleeps at most: session clocks and candle grace need it awake.
 IDLE_S = 0.05
 LATENCIES = 4096
 PUSHED_MINUTES = 120
 # A hole must be known within seconds; computing it costs microseconds.
 COVERAGE_EVERY_S = 0.25
+# Trades kept of an instrument whose tick is not known yet: 33 bytes each.
+EARLY_TRADES = 200_000
+# The same error again is logged this often at most.
+COMPLAIN_S = 60.0
 
 
 @dataclass(slots=True)
 class Lane:
-    """A pipeline and what surrounds it."""
+    """A pipeline and what surrounds it.
+
+    Parameters
+    ----------
+    damage : str
+        The unexpected error after which state and store may disagree; empty is none.
+    """
 
     pipeline: Pipeline
     clock: Callable[[], int]
@@ -49,12 +62,14 @@ class Lane:
     coverage: ScopeCoverage | None = None
     posted: dict[str, int] = field(default_factory=dict)
     is_backfilling: bool = False
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class _Arrival:
     name: Name
     batch: Batch
+    is_history: bool = False
     is_stored: bool = False
 
 
@@ -89,12 +104,22 @@ class Flow(threading.Thread):
         self.lanes: dict[Name, Lane] = {}
         self.max_queue = max_queue
         self.on_coverage = on_coverage
-        self._coverage_at_s = 0.0
-        self._early: dict[Name, deque[Batch]] = {}
         self.dropped = 0
         self.refused: deque[str] = deque(maxlen=100)
+        self.refused_batches = 0
+        self.errors = 0
+        self.last_error = ""
+        self.live_trades = 0
         self.lag_us: deque[int] = deque(maxlen=LATENCIES)
         self.on_lag: Callable[[float], None] = lambda seconds: None
+        self._coverage_at_s = 0.0
+        self._complained_s = 0.0
+        # (monotonic seconds, live trades so far), four times a second over the last ten seconds.
+        self._pulse: deque[tuple[float, int]] = deque(maxlen=41)
+        self._failed_s: dict[Key, float] = {}
+        self._early: dict[Name, deque[_Arrival]] = {}
+        # For what feed threads and bootstraps touch besides the queue: early batches and drops.
+        self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[_Arrival | _Question | None] = queue.SimpleQueue()
         self._history = threading.BoundedSemaphore(HISTORY_AHEAD)
         self._stopping = threading.Event()
@@ -104,22 +129,35 @@ class Flow(threading.Thread):
         """How many batches and questions wait."""
         return self._inbox.qsize()
 
+    @property
+    def trades_per_s(self) -> float:
+        """Live trades per second over the last ten seconds."""
+        pulse = list(self._pulse)
+        if len(pulse) < 2:
+            return 0.0
+        return (pulse[-1][1] - pulse[0][1]) / (pulse[-1][0] - pulse[0][0])
+
     def put(self, source: str, symbol: str, batch: Batch) -> bool:
-        """Hand in live trades; never waits. Returns False where the queue was full."""
-        if self._inbox.qsize() >= self.max_queue:
-            self.dropped += len(batch.trades)
+        """Hand in live trades; never waits. Returns False where they were dropped."""
+        if self._inbox.qsize() >= self.max_queue or self._stopping.is_set():
+            with self._lock:
+                self.dropped += len(batch.trades)
             return False
         self._inbox.put(_Arrival((source, symbol), batch))
         return True
 
     def put_history(
         self, source: str, symbol: str, batch: Batch, *, is_stored: bool = False
-    ) -> None:
-        """Hand in older trades; waits for room, so that live ones come first."""
+    ) -> bool:
+        """Hand in older trades; waits for room, so that live ones come first.
+
+        Returns False where the thread stopped meanwhile.
+        """
         while not self._history.acquire(timeout=0.2):
             if self._stopping.is_set():
-                return
-        self._inbox.put(_Arrival((source, symbol), batch, is_stored))
+                return False
+        self._inbox.put(_Arrival((source, symbol), batch, is_history=True, is_stored=is_stored))
+        return True
 
     def ask(self, question: Callable[[], T], timeout_s: float = 5.0) -> T:
         """Run `question` in the owning thread and return its answer.
@@ -127,22 +165,30 @@ class Flow(threading.Thread):
         Raises
         ------
         TimeoutError
-            The thread did not come to it in time.
+            The thread did not come to it in time; it will not be run later.
         """
         if threading.current_thread() is self:
             return question()
+        if self._stopping.is_set():
+            raise TimeoutError("the flow has stopped")
         answer: Future[object] = Future()
         self._inbox.put(_Question(question, answer))
-        return answer.result(timeout_s)  # type: ignore[return-value]  # the future is T's
+        try:
+            return answer.result(timeout_s)  # type: ignore[return-value]  # the future is T's
+        except TimeoutError:
+            answer.cancel()
+            raise
 
     def add(self, pipeline: Pipeline, clock: Callable[[], int]) -> None:
         """Take over a pipeline."""
         instrument = pipeline.instrument
         name = (instrument.source, instrument.symbol)
-        self.lanes[name] = Lane(pipeline, clock)
+        with self._lock:
+            self.lanes[name] = Lane(pipeline, clock)
+            early = self._early.pop(name, ())
         # The socket may be quicker than the answer that tells tick and lot.
-        for batch in self._early.pop(name, ()):
-            self._inbox.put(_Arrival(name, batch))
+        for item in early:
+            self._inbox.put(item)
 
     def nudge(self) -> None:
         """Wake the thread."""
@@ -156,70 +202,151 @@ class Flow(threading.Thread):
             self.join(timeout_s)
 
     def run(self) -> None:
-        """Serve the queue until stopped and empty."""
-        while not (self._stopping.is_set() and self._inbox.empty()):
-            try:
-                item = self._inbox.get(timeout=IDLE_S)
-            except queue.Empty:
-                item = None
-            if isinstance(item, _Arrival):
-                self._arrive(item)
-            elif isinstance(item, _Question):
-                self._answer(item)
-            self._tick()
+        """Serve the queue until stopped and empty, whatever a batch does."""
+        try:
+            while not (self._stopping.is_set() and self._inbox.empty()):
+                self._turn()
+        finally:
+            connections.close_all()
+
+    def _turn(self) -> None:
+        try:
+            item = self._inbox.get(timeout=self._wait_s())
+        except queue.Empty:
+            item = None
+        if isinstance(item, _Arrival):
+            self._arrive(item)
+        elif isinstance(item, _Question):
+            _answer(item)
+        self._tick()
+
+    def _wait_s(self) -> float:
+        """Return how long nothing needs this thread: a change on screen must not wait for more."""
+        return max(0.0, min([IDLE_S, *(self._due_in(key) for key in self.board.wanted())]))
+
+    def _due_in(self, key: Key) -> float:
+        lane = self.lanes.get((key.source, key.symbol))
+        if lane is None:
+            return IDLE_S
+        due_s = self.board.due_in(key, has_changed=lane.posted.get(key.scope, 0) != lane.version)
+        if key in self._failed_s:
+            return max(due_s, self._failed_s[key] + REFRESH_S - time.monotonic())
+        return due_s
 
     def _arrive(self, item: _Arrival) -> None:
-        if item.is_stored or item.batch.origin != "live":
+        if item.is_history:
             self._history.release()
-        lane = self.lanes.get(item.name)
+        lane = self._lane(item)
         if lane is None:
-            self._early.setdefault(item.name, deque(maxlen=self.max_queue)).append(item.batch)
             return
         try:
-            if lane.pipeline.feed(item.batch, is_stored=item.is_stored):
-                lane.version += 1
+            self._feed(lane, item)
         except OffGridError as error:
+            self.refused_batches += 1
             self.refused.append(str(error))
             log.error("trades refused source=%s symbol=%s error=%s", *item.name, error)
+        except Exception as error:  # noqa: BLE001  (one batch must not end all instruments)
+            # Ids may be claimed whose trades were not counted, or counted and not stored.
+            lane.damage = f"{type(error).__name__}: {error}"
+            lane.version += 1
+            self._complain(error, f"batch source={item.name[0]} symbol={item.name[1]}")
+
+    def _lane(self, item: _Arrival) -> Lane | None:
+        lane = self.lanes.get(item.name)
+        if lane is not None:
+            return lane
+        with self._lock:
+            if item.name not in self.lanes:
+                self._keep_early(item)
+        return self.lanes.get(item.name)
+
+    def _keep_early(self, item: _Arrival) -> None:
+        early = self._early.setdefault(item.name, deque())
+        early.append(replace(item, is_history=False))
+        while sum(len(kept.batch.trades) for kept in early) > EARLY_TRADES:
+            self.dropped += len(early.popleft().batch.trades)
+
+    def _feed(self, lane: Lane, item: _Arrival) -> None:
+        fresh = lane.pipeline.feed(item.batch, is_stored=item.is_stored)
+        if fresh:
+            lane.version += 1
+        if item.is_history:
             return
-        if item.batch.recv_us and not item.is_stored:
+        self.live_trades += fresh
+        if item.batch.recv_us and len(item.batch.trades):
             lag_us = lane.clock() - int(item.batch.trades.ts_us[-1])
             self.lag_us.append(lag_us)
             self.on_lag(lag_us / SECOND_US)
 
-    def _answer(self, item: _Question) -> None:
-        try:
-            item.answer.set_result(item.ask())
-        except Exception as error:  # noqa: BLE001  (handed to the asker, who sees it raised)
-            item.answer.set_exception(error)
+    def _complain(self, error: Exception, what: str) -> None:
+        """Count an error nobody expected; log it with its traceback, the same one now and then."""
+        text, now_s = f"{type(error).__name__}: {error}", time.monotonic()
+        self.errors += 1
+        if text != self.last_error or now_s - self._complained_s >= COMPLAIN_S:
+            self._complained_s = now_s
+            log.error("flow goes on after an error in %s", what, exc_info=error)
+        self.last_error = text
 
     def _tick(self) -> None:
-        for lane in self.lanes.values():
-            lane.pipeline.advance(lane.clock())
+        for name in list(self.lanes):
+            self._safely(self._advance, name)
         for key in self.board.wanted():
-            lane_or_none = self.lanes.get((key.source, key.symbol))
-            if lane_or_none is not None:
-                self._post(key, lane_or_none)
-        if time.monotonic() - self._coverage_at_s >= COVERAGE_EVERY_S:
-            self._coverage_at_s = time.monotonic()
-            self._check_coverage()
+            if (key.source, key.symbol) in self.lanes and self._due_in(key) <= 0:
+                self._failed_s[key] = time.monotonic()
+                if self._safely(self._post, key):
+                    del self._failed_s[key]
+        now_s = time.monotonic()
+        if now_s - self._coverage_at_s >= COVERAGE_EVERY_S:
+            self._coverage_at_s = now_s
+            self._pulse.append((now_s, self.live_trades))
+            for name in list(self.lanes):
+                self._safely(self._check_coverage, name)
 
-    def _check_coverage(self) -> None:
+    def _safely(self, work: Callable[[A], object], about: A) -> bool:
+        try:
+            work(about)
+        except Exception as error:  # noqa: BLE001  (the thread that owns all state must go on)
+            self._complain(error, f"{work.__name__} of {about}")
+            return False
+        return True
+
+    def _advance(self, name: Name) -> None:
+        lane = self.lanes[name]
+        lane.pipeline.advance(lane.clock())
+
+    def _check_coverage(self, name: Name) -> None:
         """Say what each day in memory lacks, the newest day last."""
-        for name, lane in self.lanes.items():
-            context = lane.pipeline.context
-            days = [context.coverage(x) for x in context.scopes() if x.window.name == DAY]
-            lane.coverage = context.coverage(context.scope(DAY, lane.clock()))
-            self.on_coverage(name, days)
+        lane = self.lanes[name]
+        context = lane.pipeline.context
+        days = [context.coverage(x) for x in context.scopes() if x.window.name == DAY]
+        lane.coverage = context.coverage(context.scope(DAY, lane.clock()))
+        self.on_coverage(name, days)
 
-    def _post(self, key: Key, lane: Lane) -> None:
-        has_changed = lane.posted.get(key.scope) != lane.version
-        if not self.board.is_due(key, has_changed=has_changed):
-            return
+    def _post(self, key: Key) -> None:
+        lane = self.lanes[key.source, key.symbol]
+        has_changed = lane.posted.get(key.scope, 0) != lane.version
         lane.posted[key.scope] = lane.version
+        began_s = time.monotonic()
         snapshot = lane.pipeline.context.snapshot(key.scope, lane.clock())
         minutes = copies(lane.pipeline.bars(BASE, PUSHED_MINUTES))
-        self.board.post(key, snapshot, minutes, is_backfilling=lane.is_backfilling)
+        self.board.post(
+            key,
+            snapshot,
+            minutes,
+            is_backfilling=lane.is_backfilling,
+            has_changed=has_changed,
+            damage=lane.damage,
+            cost_s=time.monotonic() - began_s,
+        )
+
+
+def _answer(item: _Question) -> None:
+    if not item.answer.set_running_or_notify_cancel():
+        return
+    try:
+        item.answer.set_result(item.ask())
+    except Exception as error:  # noqa: BLE001  (handed to the asker, who sees it raised)
+        item.answer.set_exception(error)
 
 
 def copies(bars: Bars) -> Bars:
