@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 # A thread that computes would keep a reader of sockets waiting for the interpreter's default of
 # 5 ms at every turn: at 5,000 messages a second that reader falls 2.4 s behind, with this 0.2 ms.
 SWITCH_INTERVAL_S = 0.0001
+LABELS = {"generated": "simulated", "recorded": "replay"}
 ROW_BUCKETS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 
 
@@ -177,8 +178,9 @@ class Daemon:
     def _covered(self, name: Name, days: list[ScopeCoverage]) -> None:
         source = self.sources[name[0]]
         source.covered(name[1], days)
-        if source.client.is_simulated and live.is_running() and not live.now().label:
-            live.now().label = "simulated"
+        if source.client.label and live.is_running() and not live.now().label:
+            # A venue that our settings point to says by itself that it is no real one.
+            live.now().label = LABELS.get(source.client.label, "simulated")
 
     def _happened(self, instrument: Instrument, event: Event) -> None:
         if event.kind == "gap":

@@ -28,6 +28,7 @@ from marketdata.feeds.supervisor import Policy, Supervisor
 from marketdata.models import DailyLevel, FeedState
 from marketdata.pipeline import Pipeline
 from marketdata.rest.client import VenueClient
+from marketdata.rest.limiter import Priority
 from marketdata.store import instruments, rows
 from marketdata.store.sink import StoreSink
 from marketdata.store.writer import Writer
@@ -38,6 +39,8 @@ log = logging.getLogger(__name__)
 
 # Refused frames are kept in full, but a venue gone mad must not fill the disk.
 KEPT_REJECTIONS = 100
+# How a simulated venue labels trades that it made up; recorded ones are real.
+INVENTED = "generated"
 
 
 def wall_us() -> int:
@@ -59,7 +62,7 @@ class ChannelPages:
 
     def page(self, symbol: str, first_id: int, limit: int) -> Trades:
         """Return trades from an id on, ascending."""
-        return self.client.page(self.channel, symbol, first_id, limit)
+        return self.client.page(self.channel.name, symbol, first_id, limit, Priority.LIVE)
 
 
 class Source:
@@ -211,7 +214,9 @@ class Source:
             if instrument is None:
                 return
             pipeline = self._pipeline(instrument)
-            clock = (lambda: pipeline.watermark_us) if self.is_replay else wall_us
+            clock: Callable[[], int] = wall_us
+            if self.is_replay:
+                clock = lambda: pipeline.watermark_us  # noqa: E731  (a tape's clock is its own)
             self.flow.add(pipeline, clock)
             if not self.is_replay:
                 self._restore(instrument, clock())
@@ -242,7 +247,7 @@ class Source:
                     self.name,
                     symbol,
                     listing.grid,
-                    simulated=self.client.is_simulated,
+                    simulated=self.client.label == INVENTED,
                     channel=self.channel.name,
                 )
             self._stopping.wait(backoff.next(random.random()))
@@ -289,7 +294,7 @@ class Source:
 
     def _ask_start(self, pipeline: Pipeline, day_us: int) -> bool:
         symbol = pipeline.instrument.symbol
-        first = self.client.first_id(self.channel, symbol, day_us)
+        first = self.client.first_id(self.channel.name, symbol, day_us)
         if first is None:
             return False
         self.flow.ask(lambda: pipeline.context.set_edge(day_us, first))
