@@ -1,0 +1,108 @@
+"""`Breaker`: leaves a host alone when it refuses or fails again and again."""
+
+from __future__ import annotations
+
+# How often those who wait for the outcome of the probe look again.
+PROBE_WAIT_S = 0.2
+
+
+class Breaker:
+    """Closed, open, then half-open with one probe at a time.
+
+    Parameters
+    ----------
+    most_hits : int
+        Refusals for rate within `hits_last_s` that open it.
+    cooldown_s : float
+        How long it stays open, seconds.
+    most_failures : int
+        Failures in a row that open it.
+    hits_last_s : float
+        How long a refusal is remembered, seconds.
+
+    Notes
+    -----
+    What is told of a request names when that was sent: outcomes of requests sent before the
+    last change say nothing about the present, and one burst in flight is one refusal.
+    """
+
+    def __init__(
+        self,
+        most_hits: int = 3,
+        cooldown_s: float = 60.0,
+        most_failures: int = 10,
+        hits_last_s: float = 300.0,
+    ) -> None:
+        self.most_hits = most_hits
+        self.cooldown_s = cooldown_s
+        self.most_failures = most_failures
+        self.hits_last_s = hits_last_s
+        self.failures = 0
+        self._hits: list[float] = []
+        self._open_until_s: float | None = None
+        self._probe_s: float | None = None
+
+    def state(self, now_s: float) -> str:
+        """Return `closed`, `open` or `half_open`."""
+        if self._open_until_s is None:
+            return "closed"
+        return "open" if now_s < self._open_until_s else "half_open"
+
+    def wait_s(self, now_s: float) -> float:
+        """Return after how many seconds it is worth asking `enter` again; 0 is now."""
+        if self._open_until_s is None:
+            return 0.0
+        if now_s < self._open_until_s:
+            return self._open_until_s - now_s
+        return 0.0 if self._probe_s is None else PROBE_WAIT_S
+
+    def enter(self, now_s: float) -> bool:
+        """Tell whether a request may go now; when half-open, that request is the probe."""
+        if self.wait_s(now_s) > 0:
+            return False
+        if self._open_until_s is not None:
+            self._probe_s = now_s
+        return True
+
+    def succeeded(self, sent_s: float) -> None:
+        """Take that a request sent then was answered properly."""
+        if self._open_until_s is None:
+            self.failures = 0
+        elif self._is_probe(sent_s):
+            self.reset()
+
+    def failed(self, sent_s: float, now_s: float) -> None:
+        """Take that a request sent then was not answered, or by an error of the server."""
+        if self._is_probe(sent_s):
+            self.trip(now_s, self.cooldown_s)
+        elif self._open_until_s is None:
+            self.failures += 1
+            if self.failures >= self.most_failures:
+                self.trip(now_s, self.cooldown_s)
+
+    def refused(self, sent_s: float, now_s: float) -> None:
+        """Take that a request sent then was refused for its rate."""
+        if self._is_probe(sent_s):
+            self.trip(now_s, self.cooldown_s)
+        elif self._open_until_s is None and not (self._hits and sent_s < self._hits[-1]):
+            self._hits = [at for at in self._hits if now_s - at < self.hits_last_s] + [now_s]
+            if len(self._hits) >= self.most_hits:
+                self.trip(now_s, self.cooldown_s)
+
+    def left(self, sent_s: float) -> None:
+        """Take that a request sent then came to no verdict; another one may probe."""
+        if self._is_probe(sent_s):
+            self._probe_s = None
+
+    def trip(self, now_s: float, for_s: float) -> None:
+        """Open it for some seconds, or for longer where it is open already."""
+        self._open_until_s = max(self._open_until_s or now_s, now_s + for_s)
+        self._probe_s = None
+
+    def reset(self) -> None:
+        """Close it and forget what led to its opening."""
+        self.failures, self._hits = 0, []
+        self._open_until_s = self._probe_s = None
+
+    def _is_probe(self, sent_s: float) -> bool:
+        return self._probe_s is not None and sent_s >= self._probe_s
