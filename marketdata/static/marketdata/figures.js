@@ -1,0 +1,196 @@
+// A context as the texts of the page. `views/figures.py` says the same on the server; a test
+// compares the two.
+
+const ARROWS = { up: "▲", down: "▼", flat: "■" };
+const UNKNOWN = "–";
+const MINUS = "\u2212";
+// The order breaks ties of the ladder.
+const LEVELS = [
+  "HIGH", "PDH", "VWAP+3", "VWAP+2", "VWAP+1", "VAH", "LAST", "VWAP", "POC", "VAL",
+  "VWAP-1", "VWAP-2", "VWAP-3", "OPEN", "PDC", "PDL", "LOW",
+];
+const BANDS = [3, 2, 1, -1, -2, -3];
+const PRECISION = {
+  exact: "● exact", backfilling: "◐ backfilling", degraded: "▲ degraded",
+};
+const PROOFS = {
+  id_exact: "by id: the venue numbers its trades without gaps",
+  overlap: "by overlap: fetched pages share trades",
+  cadence: "by cadence only",
+  none: "none",
+};
+const MOST_RANGES = 6;
+
+export function places(step) {
+  for (let n = 0; n < 12; n += 1) {
+    if (Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) return n;
+  }
+  return 12;
+}
+
+export function number(value, decimals) {
+  if (value === null) return UNKNOWN;
+  const [whole, rest] = Math.abs(value).toFixed(decimals).split(".");
+  const grouped = whole.replace(/\B(?=(\d{3})+$)/g, ",");
+  const text = rest === undefined ? grouped : `${grouped}.${rest}`;
+  return value < 0 ? MINUS + text : text;
+}
+
+export function signed(value, decimals) {
+  const text = number(value, decimals);
+  if (value === null || !/[1-9]/.test(text)) return text.replace(MINUS, "");
+  return value < 0 ? text : `+${text}`;
+}
+
+function side(value) {
+  if (!value) return "flat";
+  return value > 0 ? "up" : "down";
+}
+
+function share(part, whole) {
+  return whole && part !== null ? (100 * part) / whole : null;
+}
+
+// Rounded down: only a whole scope reads 100 %.
+export function covered(ratio) {
+  if (ratio === null) return UNKNOWN;
+  return `${(Math.floor(ratio * 1e6 + 1e-9) / 1e4).toFixed(4)} %`;
+}
+
+export const clock = (iso) => iso.slice(11, 19);
+
+export function span(start, end) {
+  const until = end.slice(11, 16);
+  return `${start.slice(11, 16)}–${until === "00:00" ? "24:00" : until} UTC`;
+}
+
+function prices(levels) {
+  const { VWAP: vwap, VWAP_SD: sd } = levels;
+  const found = { ...levels };
+  for (const k of BANDS) {
+    const name = `VWAP${k > 0 ? "+" : ""}${k}`;
+    found[name] = vwap === null || sd === null ? null : vwap + k * sd;
+  }
+  return found;
+}
+
+// Levels by price, highest first, the unknown ones last.
+export function ladder(context) {
+  const known = prices(context.levels);
+  const decimals = places(context.definition.tick_size);
+  const rows = LEVELS.map((name, at) => ({ name, at, value: known[name] }));
+  rows.sort((a, b) => {
+    if ((a.value === null) !== (b.value === null)) return a.value === null ? 1 : -1;
+    return (b.value ?? 0) - (a.value ?? 0) || a.at - b.at;
+  });
+  return rows.map(({ name, value }) => level(name, value, known.LAST, decimals));
+}
+
+function level(name, value, last, decimals) {
+  const price = number(value, decimals);
+  if (name === "LAST") return { name, price, distance: { text: "", side: "" }, share: "" };
+  const distance = value === null || last === null ? null : last - value;
+  const ratio = share(distance, value);
+  return {
+    name,
+    price,
+    distance: { text: signed(distance, decimals), side: side(distance) },
+    share: ratio === null ? UNKNOWN : `${signed(ratio, 2)} %`,
+  };
+}
+
+const figure = (text, way = "") => ({ text, side: way });
+
+export function figures(context, dayOpen) {
+  return {
+    ...priceFigures(context, dayOpen),
+    ...sessionFigures(context),
+    ...flowFigures(context),
+    ...coverageFigures(context.coverage),
+    precision: figure(PRECISION[context.precision], context.precision),
+  };
+}
+
+function priceFigures(context, dayOpen) {
+  const decimals = places(context.definition.tick_size);
+  const last = context.levels.LAST;
+  const change = last === null || dayOpen === null ? null : last - dayOpen;
+  const ratio = share(change, dayOpen);
+  const way = side(change);
+  const text = ratio === null
+    ? UNKNOWN
+    : `${signed(change, decimals)} (${signed(ratio, 2)} %)`;
+  return {
+    price: figure(number(last, decimals), way),
+    change: figure(`${ARROWS[way]} ${text}`, way),
+    day_open: figure(number(dayOpen, decimals)),
+    as_of_date: figure(context.as_of.slice(0, 10)),
+    as_of: figure(clock(context.as_of)),
+  };
+}
+
+function sessionFigures(context) {
+  const { session } = context;
+  const cut = session.message.indexOf(", ");
+  const name = cut < 0 ? session.message : session.message.slice(0, cut);
+  return {
+    session: figure(name, session.active ? "on" : "off"),
+    session_note: figure(cut < 0 ? "" : session.message.slice(cut + 2)),
+    session_window: figure(span(session.start, session.end)),
+    scope_window: figure(`${context.start.slice(0, 10)} ${span(context.start, context.end)}`),
+  };
+}
+
+function flowFigures(context) {
+  const lots = places(context.definition.lot_size);
+  const bought = share(context.buy_volume, context.volume);
+  const sold = share(context.sell_volume, context.volume);
+  const delta = (value) => figure(signed(value, lots), side(value));
+  return {
+    volume: figure(number(context.volume, lots)),
+    bought: figure(number(context.buy_volume, lots)),
+    sold: figure(number(context.sell_volume, lots)),
+    bought_share: figure(bought === null ? UNKNOWN : `${bought.toFixed(1)} %`),
+    sold_share: figure(sold === null ? UNKNOWN : `${sold.toFixed(1)} %`),
+    trades: figure(number(context.trades, 0)),
+    delta: delta(context.cumulative_delta),
+    delta_min: delta(context.delta_min),
+    delta_max: delta(context.delta_max),
+  };
+}
+
+function coverageFigures(coverage) {
+  const whole = coverage.missing ? "hole" : "whole";
+  const sources = Object.entries(coverage.sources)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, count]) => `${name} ${number(count, 0)}`)
+    .join(" · ");
+  return {
+    coverage: figure(covered(coverage.ratio), whole),
+    held: figure(number(coverage.held, 0)),
+    expected: figure(number(coverage.expected, 0)),
+    missing: figure(number(coverage.missing, 0), whole),
+    holes: figure(holes(coverage.ranges)),
+    proof: figure(PROOFS[coverage.proof] ?? coverage.proof),
+    sources: figure(sources || UNKNOWN),
+  };
+}
+
+function holes(ranges) {
+  const newest = [...ranges].reverse()
+    .map(([first, last]) => `${first}–${last} (${number(last - first + 1, 0)})`);
+  const more = newest.length - MOST_RANGES;
+  return [...newest.slice(0, MOST_RANGES), ...(more > 0 ? [`and ${more} more`] : [])].join(" · ");
+}
+
+export function eventText({ kind, detail }) {
+  const count = () => number(detail.last_id - detail.first_id + 1, 0);
+  switch (kind) {
+    case "gap": return `${count()} trades missing, ids ${detail.first_id}–${detail.last_id}`;
+    case "gap_closed": return `${count()} trades refilled, ids ${detail.first_id}–${detail.last_id}`;
+    case "session_change": return `session ${detail.from} → ${detail.to}`;
+    case "day_roll": return "a new UTC day begins";
+    case "grid_refined": return `finer grid: tick ${detail.tick}, lot ${detail.lot}`;
+    default: return kind.replaceAll("_", " ");
+  }
+}

@@ -1,0 +1,32 @@
+// The keyboard: digits choose timeframes, s the next scope, r resets the chart, ? explains.
+
+const sheet = document.querySelector("#keys");
+const names = (kind) => [...document.querySelectorAll(`.switch a[data-${kind}]`)]
+  .map((link) => link.dataset[kind]);
+
+export function listen({ choose, asked, reset }) {
+  const help = document.querySelector("#help");
+  help.hidden = false;
+  help.addEventListener("click", () => sheet.showModal());
+  sheet.addEventListener("click", (event) => {
+    if (event.target === sheet || event.target.closest("button")) sheet.close();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, select")) {
+      return;
+    }
+    const timeframe = names("timeframe")[Number(event.key) - 1];
+    if (event.key === "?") toggle();
+    else if (sheet.open) return;
+    else if (timeframe) choose({ timeframe });
+    else if (event.key === "s") choose({ scope: next(names("scope"), asked.scope) });
+    else if (event.key === "r") reset();
+  });
+}
+
+function toggle() {
+  if (sheet.open) sheet.close();
+  else sheet.showModal();
+}
+
+const next = (all, now) => all[(all.indexOf(now) + 1) % all.length];

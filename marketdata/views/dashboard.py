@@ -1,0 +1,272 @@
+"""The page at `/`: complete as it comes from the server, then live."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.templatetags.static import static
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from marketdata import answers, live
+from marketdata.conf import conf
+from marketdata.context import CURRENT, DAY
+from marketdata.core.timeframe import TIMEFRAMES
+from marketdata.feeds.flow import Name
+from marketdata.models import Instrument
+from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES
+from marketdata.venues import VENUES
+from marketdata.views import charts
+from marketdata.views.figures import (
+    clock,
+    event_text,
+    figures,
+    ladder,
+    number,
+    places,
+    window,
+)
+from marketdata.views.sketch import COUNT, sketch
+
+SHOWN_TIMEFRAMES = ("1m", "5m", "15m", "1h")
+SCOPE_TITLES = {DAY: "UTC day", CURRENT: "Current"}
+EVENTS = 12
+MODULES = ("chart", "figures", "keys", "link", "overlays", "paint", "stream")
+# Words and shapes of a connection's states, as `link.js` has them.
+STATES = {
+    "live": "● live",
+    "connecting": "◌ venue connecting",
+    "stale": "▲ venue silent",
+    "backoff": "◌ venue reconnecting",
+    "stopped": "■ stopped",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a URL asks for."""
+
+    source: str
+    symbol: str
+    scope: str
+    timeframe: str
+
+    def url(self, **changes: str) -> str:
+        """Return the page's URL with some of it changed."""
+        query = {
+            "symbol": self.symbol,
+            "source": self.source,
+            "scope": self.scope,
+            "timeframe": self.timeframe,
+            **changes,
+        }
+        return f"{reverse('dashboard')}?{urlencode(query)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A choice of a switcher."""
+
+    name: str
+    title: str
+    url: str
+    is_chosen: bool
+
+
+@require_safe
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """Show an instrument, or say what is missing."""
+    if not answers.names():
+        return render(request, "marketdata/empty.html", {"is_running": live.is_running()})
+    try:
+        asked = _asked(request)
+    except answers.UnknownNameError as error:
+        return _unknown(request, error)
+    page = {
+        "asked": asked,
+        "venue": VENUES[asked.source].title,
+        "instruments": _instruments(asked),
+        "timeframes": [_timeframe(asked, name) for name in _timeframes(asked)],
+        "chart": charts.state(),
+        "library_url": f"{reverse('vendor', args=[charts.BUNDLE])}?v={charts.state()['version']}",
+        "modules": [static(f"marketdata/{name}.js") for name in MODULES],
+        "mode": _mode(asked),
+        "is_running": live.is_running(),
+        "connections": answers.health_answer()["connections"],
+    }
+    try:
+        page |= _content(asked)
+    except (answers.NotReadyError, TimeoutError) as error:
+        return render(request, "marketdata/waiting.html", {**page, "reason": str(error)})
+    except answers.UnknownNameError as error:
+        return _unknown(request, error)
+    return render(request, "marketdata/dashboard.html", page)
+
+
+@require_safe
+def notice(request: HttpRequest) -> HttpResponse:
+    """Show the notices of the libraries the page uses."""
+    return render(request, "marketdata/notice.html", {"chart": charts.state()})
+
+
+def _asked(request: HttpRequest) -> Asked:
+    """Read the URL. Raises UnknownNameError."""
+    source, symbol = answers.resolve(request.GET.get("source"), request.GET.get("symbol"))
+    timeframe = request.GET.get("timeframe", "1m")
+    if timeframe not in PUSH_TIMEFRAMES:
+        raise answers.UnknownNameError("timeframe", timeframe, PUSH_TIMEFRAMES)
+    return Asked(source, symbol, request.GET.get("scope", DAY), timeframe)
+
+
+def _unknown(request: HttpRequest, error: answers.UnknownNameError) -> HttpResponse:
+    """Answer 404 with the instruments there are."""
+    found = [_instrument(name, None) for name in answers.names()]
+    page = {"detail": error.detail, "instruments": found}
+    return render(request, "marketdata/unknown.html", page, status=404)
+
+
+def _content(asked: Asked) -> dict[str, Any]:
+    """Return what the page shows of the instrument. Raises NotReadyError, UnknownNameError."""
+    name = (asked.source, asked.symbol)
+    context = answers.context_answer(*name, asked.scope, PUSH_ROWS)
+    day = context if asked.scope == DAY else answers.context_answer(*name, DAY, 1)
+    candles = answers.candles_answer(*name, asked.timeframe, COUNT)["candles"]
+    sessions = answers.sessions_answer(*name)["sessions"]
+    day_open, told = day["levels"]["OPEN"], context["definition"]
+    return {
+        "context": context,
+        "raw": {"day_open": day_open, "tick": told["tick_size"], "lot": told["lot_size"]},
+        "bars": _bars(context),
+        "figures": figures(context, day_open),
+        "ladder": ladder(context),
+        "scopes": _scopes(asked, sessions),
+        "sessions": [_session(asked, item, context["as_of"]) for item in sessions],
+        "events": [_event(item) for item in answers.events_answer(*name, EVENTS)["events"]],
+        "definition": _definition(context),
+        "sketch": sketch(candles, context["levels"]),
+        "timeframe": asked.timeframe,
+        "health": _health(context["health"]),
+    }
+
+
+def _instruments(asked: Asked) -> list[Link]:
+    return [_instrument(name, asked) for name in answers.names()]
+
+
+def _instrument(name: Name, asked: Asked | None) -> Link:
+    source, symbol = name
+    chosen = asked or Asked(source, symbol, DAY, "1m")
+    url = chosen.url(source=source, symbol=symbol)
+    is_chosen = asked is not None and name == (asked.source, asked.symbol)
+    return Link(symbol, VENUES[source].title, url, is_chosen)
+
+
+def _timeframes(asked: Asked) -> list[str]:
+    """Return the timeframes of the switcher, with the one asked for among them."""
+    return sorted({*SHOWN_TIMEFRAMES, asked.timeframe}, key=TIMEFRAMES.__getitem__)
+
+
+def _timeframe(asked: Asked, name: str) -> Link:
+    return Link(name, name, asked.url(timeframe=name), name == asked.timeframe)
+
+
+def _scopes(asked: Asked, sessions: list[dict[str, Any]]) -> list[Link]:
+    titles = {**SCOPE_TITLES, **{item["name"]: item["title"] for item in sessions}}
+    titles.setdefault(asked.scope, asked.scope)
+    return [
+        Link(name, title, asked.url(scope=name), name == asked.scope)
+        for name, title in titles.items()
+    ]
+
+
+def _session(asked: Asked, item: dict[str, Any], as_of: str) -> dict[str, Any]:
+    state = "open" if item["start"] <= as_of < item["end"] else ""
+    state = state or ("over" if item["end"] <= as_of else "to come")
+    return {
+        **item,
+        "state": state,
+        "url": asked.url(scope=item["name"]),
+        "window": window(item["start"], item["end"]),
+    }
+
+
+def _event(item: dict[str, Any]) -> dict[str, str]:
+    return {"kind": item["kind"], "time": clock(item["ts"]), "text": event_text(item)}
+
+
+def _health(health: dict[str, Any]) -> dict[str, str]:
+    age_ms = health["data_age_ms"]
+    return {
+        "state": health["state"],
+        "word": STATES[health["state"]],
+        "age": "" if age_ms is None else f"{age_ms / 1000:.1f} s",
+    }
+
+
+def _mode(asked: Asked) -> str:
+    """Return `simulated`, `replay`, or nothing: what the page must say about the data."""
+    if live.is_running():
+        return live.now().label
+    rows = Instrument.objects.filter(source=asked.source, symbol=asked.symbol, simulated=True)
+    return "simulated" if rows.exists() else ""
+
+
+def _definition(context: dict[str, Any]) -> list[tuple[str, str]]:
+    told, row = context["definition"], float(conf().profile_tick_size)
+    rule = {"two_row": "two rows at a time", "one_row": "one row at a time"}
+    tied = ", as it is now" if told["poc_is_tied"] else ""
+    return [
+        ("VWAP", "Σ price × quantity ÷ Σ quantity since the anchor; σ is weighted by volume"),
+        (
+            "Value area",
+            f"{100 * told['value_area_pct']:g} % of volume around POC, grown by "
+            f"{rule[told['value_area_rule']]} ({told['value_area_rule']}); on a tie "
+            f"{told['value_area_tie']}",
+        ),
+        ("POC", f"row with most volume; on a tie{tied}: {told['poc_tie']}"),
+        (
+            "Profile",
+            f"rows of {number(row, places(row))}; tick {told['tick_size']:.12g}, "
+            f"lot {told['lot_size']:.12g}; drawn in at most {PUSH_ROWS} rows",
+        ),
+        (
+            "Delta",
+            "volume of buying less that of selling aggressors since the anchor; its low "
+            "and high after each trade, 0 before the first",
+        ),
+        ("Previous day", f"from {told['previous_day'] or 'nowhere: unknown'}"),
+        (
+            "Coverage",
+            "venue ids from the scope's first trade to its newest; the first id is known from "
+            f"{_edges(context['coverage']['edges'])}",
+        ),
+    ]
+
+
+def _edges(edges: str) -> str:
+    return {
+        "venue": "the venue",
+        "neighbour": "the trade held before it",
+        "held": "the first trade held (the venue was not asked)",
+    }[edges]
+
+
+def _bars(context: dict[str, Any]) -> dict[str, float]:
+    """Return the fractions that bars show, as `paint.js` has them."""
+    session, low, high = context["session"], context["delta_min"], context["delta_max"]
+    start, end, now = (_seconds(x) for x in (session["start"], session["end"], context["as_of"]))
+    volume = context["volume"]
+    return {
+        "session": (now - start) / (end - start),
+        "bought": context["buy_volume"] / volume if volume else 0.5,
+        "delta": (context["cumulative_delta"] - low) / (high - low) if high > low else 0.5,
+    }
+
+
+def _seconds(iso: str) -> float:
+    return datetime.fromisoformat(iso).timestamp()

@@ -1,0 +1,251 @@
+"""A context as the texts of the page. `figures.js` says the same; a test compares the two."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+UP, DOWN, FLAT = "up", "down", "flat"
+ARROWS = {UP: "▲", DOWN: "▼", FLAT: "■"}
+UNKNOWN = "–"
+MINUS = "\N{MINUS SIGN}"
+
+# Name in the answer, label, what it is; the order breaks ties of the ladder.
+LEVELS = (
+    ("HIGH", "High", "highest trade of the scope"),
+    ("PDH", "PDH", "high of the UTC day before"),
+    ("VWAP+3", "VWAP +3σ", "three volume-weighted deviations above VWAP"),
+    ("VWAP+2", "VWAP +2σ", "two volume-weighted deviations above VWAP"),
+    ("VWAP+1", "VWAP +1σ", "one volume-weighted deviation above VWAP"),
+    ("VAH", "VAH", "value area high"),
+    ("LAST", "Last", "price of the newest trade"),
+    ("VWAP", "VWAP", "volume-weighted average price of the scope"),
+    ("POC", "POC", "point of control: the row with most volume"),
+    ("VAL", "VAL", "value area low"),
+    ("VWAP-1", f"VWAP {MINUS}1σ", "one volume-weighted deviation below VWAP"),
+    ("VWAP-2", f"VWAP {MINUS}2σ", "two volume-weighted deviations below VWAP"),
+    ("VWAP-3", f"VWAP {MINUS}3σ", "three volume-weighted deviations below VWAP"),
+    ("OPEN", "Open", "first trade of the scope"),
+    ("PDC", "PDC", "close of the UTC day before"),
+    ("PDL", "PDL", "low of the UTC day before"),
+    ("LOW", "Low", "lowest trade of the scope"),
+)
+BANDS = (3, 2, 1, -1, -2, -3)
+PRECISION = {"exact": "● exact", "backfilling": "◐ backfilling", "degraded": "▲ degraded"}
+PROOFS = {
+    "id_exact": "by id: the venue numbers its trades without gaps",
+    "overlap": "by overlap: fetched pages share trades",
+    "cadence": "by cadence only",
+    "none": "none",
+}
+MOST_RANGES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A text, and whether it stands for up, down or flat."""
+
+    text: str
+    side: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """One row of the ladder."""
+
+    name: str
+    label: str
+    title: str
+    price: str
+    distance: Figure
+    share: str
+
+
+def places(step: float) -> int:
+    """Return how many decimals a tick or lot has."""
+    return next((n for n in range(12) if abs(step * 10**n - round(step * 10**n)) < 1e-6), 12)
+
+
+def number(value: float | None, decimals: int) -> str:
+    """Return a number with thousands separated and a true minus sign."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def signed(value: float | None, decimals: int) -> str:
+    """Return a number that always carries its sign, except zero."""
+    text = number(value, decimals)
+    if value is None or not any(digit in text for digit in "123456789"):
+        return text.lstrip(MINUS)
+    return text if value < 0 else f"+{text}"
+
+
+def side(value: float | None) -> str:
+    """Return up, down or flat."""
+    if not value:
+        return FLAT
+    return UP if value > 0 else DOWN
+
+
+def share(part: float | None, whole: float | None) -> float | None:
+    """Return part in percent of whole; None where that means nothing."""
+    return 100 * part / whole if whole and part is not None else None
+
+
+def covered(ratio: float | None) -> str:
+    """Return a ratio in percent, rounded down: only a whole scope reads 100 %."""
+    if ratio is None:
+        return UNKNOWN
+    # A hair above the float error of the ratio, far below one part in 10,000 per cent.
+    floored = math.floor(ratio * 1_000_000 + 1e-9) / 10_000
+    return f"{floored:.4f} %"
+
+
+def clock(iso: str) -> str:
+    """Return the time of day of an ISO time, to the second."""
+    return iso[11:19]
+
+
+def window(start: str, end: str) -> str:
+    """Return a window of time in words, UTC."""
+    until = "24:00" if end[11:16] == "00:00" else end[11:16]
+    return f"{start[11:16]}–{until} UTC"
+
+
+def prices(levels: dict[str, float | None]) -> dict[str, float | None]:
+    """Return the levels with the bands around VWAP among them."""
+    vwap, sd = levels["VWAP"], levels["VWAP_SD"]
+    known = vwap is not None and sd is not None
+    bands = {f"VWAP{k:+d}": vwap + k * sd if known else None for k in BANDS}  # type: ignore[operator]
+    return {**levels, **bands}
+
+
+def ladder(context: dict[str, Any]) -> list[Level]:
+    """Return the levels by price, highest first, the unknown ones last."""
+    known, decimals = prices(context["levels"]), places(context["definition"]["tick_size"])
+    last = known["LAST"]
+    rows = [(known[name], at, name, label, title) for at, (name, label, title) in enumerate(LEVELS)]
+    rows.sort(key=lambda row: (row[0] is None, -(row[0] or 0.0), row[1]))
+    return [
+        _level(name, label, title, price, last, decimals) for price, _, name, label, title in rows
+    ]
+
+
+def _level(
+    name: str, label: str, title: str, price: float | None, last: float | None, decimals: int
+) -> Level:
+    if name == "LAST":
+        return Level(name, label, title, number(price, decimals), Figure(""), "")
+    distance = None if price is None or last is None else last - price
+    ratio = share(distance, price)
+    return Level(
+        name,
+        label,
+        title,
+        number(price, decimals),
+        Figure(signed(distance, decimals), side(distance)),
+        UNKNOWN if ratio is None else f"{signed(ratio, 2)} %",
+    )
+
+
+def figures(context: dict[str, Any], day_open: float | None) -> dict[str, Figure]:
+    """Return every figure of the page but the ladder."""
+    return {
+        **_price(context, day_open),
+        **_session(context),
+        **_flow(context),
+        **_coverage(context["coverage"]),
+        "precision": Figure(PRECISION[context["precision"]], context["precision"]),
+    }
+
+
+def _price(context: dict[str, Any], day_open: float | None) -> dict[str, Figure]:
+    decimals, last = places(context["definition"]["tick_size"]), context["levels"]["LAST"]
+    change = None if last is None or day_open is None else last - day_open
+    ratio, way = share(change, day_open), side(change)
+    text = UNKNOWN if ratio is None else f"{signed(change, decimals)} ({signed(ratio, 2)} %)"
+    return {
+        "price": Figure(number(last, decimals), way),
+        "change": Figure(f"{ARROWS[way]} {text}", way),
+        "day_open": Figure(number(day_open, decimals)),
+        "as_of_date": Figure(context["as_of"][:10]),
+        "as_of": Figure(clock(context["as_of"])),
+    }
+
+
+def _session(context: dict[str, Any]) -> dict[str, Figure]:
+    session = context["session"]
+    name, _, note = session["message"].partition(", ")
+    return {
+        "session": Figure(name, "on" if session["active"] else "off"),
+        "session_note": Figure(note),
+        "session_window": Figure(window(session["start"], session["end"])),
+        "scope_window": Figure(
+            f"{context['start'][:10]} {window(context['start'], context['end'])}"
+        ),
+    }
+
+
+def _flow(context: dict[str, Any]) -> dict[str, Figure]:
+    lots, volume = places(context["definition"]["lot_size"]), context["volume"]
+    bought, sold = share(context["buy_volume"], volume), share(context["sell_volume"], volume)
+    deltas = {
+        name: Figure(signed(value, lots), side(value))
+        for name, value in (
+            ("delta", context["cumulative_delta"]),
+            ("delta_min", context["delta_min"]),
+            ("delta_max", context["delta_max"]),
+        )
+    }
+    return {
+        "volume": Figure(number(volume, lots)),
+        "bought": Figure(number(context["buy_volume"], lots)),
+        "sold": Figure(number(context["sell_volume"], lots)),
+        "bought_share": Figure(UNKNOWN if bought is None else f"{bought:.1f} %"),
+        "sold_share": Figure(UNKNOWN if sold is None else f"{sold:.1f} %"),
+        "trades": Figure(number(context["trades"], 0)),
+        **deltas,
+    }
+
+
+def _coverage(coverage: dict[str, Any]) -> dict[str, Figure]:
+    sources = " · ".join(f"{name} {count:,}" for name, count in sorted(coverage["sources"].items()))
+    missing = coverage["missing"]
+    return {
+        "coverage": Figure(covered(coverage["ratio"]), "hole" if missing else "whole"),
+        "held": Figure(number(coverage["held"], 0)),
+        "expected": Figure(number(coverage["expected"], 0)),
+        "missing": Figure(number(missing, 0), "hole" if missing else "whole"),
+        "holes": Figure(holes(coverage["ranges"])),
+        "proof": Figure(PROOFS.get(coverage["proof"], coverage["proof"])),
+        "sources": Figure(sources or UNKNOWN),
+    }
+
+
+def holes(ranges: list[list[int]]) -> str:
+    """Return the missing ids in words, the newest first."""
+    newest = [f"{first}–{last} ({number(last - first + 1, 0)})" for first, last in reversed(ranges)]
+    more = len(newest) - MOST_RANGES
+    return " · ".join(newest[:MOST_RANGES] + ([f"and {more} more"] if more > 0 else []))
+
+
+def event_text(event: dict[str, Any]) -> str:
+    """Return what an event tells, in words."""
+    detail = event["detail"]
+    match event["kind"]:
+        case "gap":
+            count = detail["last_id"] - detail["first_id"] + 1
+            return f"{count:,} trades missing, ids {detail['first_id']}–{detail['last_id']}"
+        case "gap_closed":
+            count = detail["last_id"] - detail["first_id"] + 1
+            return f"{count:,} trades refilled, ids {detail['first_id']}–{detail['last_id']}"
+        case "session_change":
+            return f"session {detail['from']} → {detail['to']}"
+        case "day_roll":
+            return "a new UTC day begins"
+        case "grid_refined":
+            return f"finer grid: tick {detail['tick']}, lot {detail['lot']}"
+        case kind:
+            return str(kind).replace("_", " ")
