@@ -36,14 +36,16 @@ class Backoff:
         self.cap_s = cap_s
         self.jitter = jitter
         self.attempts = 0
+        self._delay_s = base_s
 
     def next(self, random01: float) -> float:
         """Return the next delay in seconds, given an even random number from [0, 1)."""
-        # Beyond 64 doublings any cap is reached; the bound keeps the power from overflowing.
-        grown = self.base_s * self.factor ** min(self.attempts, 64)
+        delay_s = self._delay_s
         self.attempts += 1
-        return min(grown, self.cap_s) * (1 + self.jitter * (2 * random01 - 1))
+        self._delay_s = min(delay_s * self.factor, self.cap_s)
+        return delay_s * (1 + self.jitter * (2 * random01 - 1))
 
     def reset(self) -> None:
         """Start anew from the base."""
         self.attempts = 0
+        self._delay_s = self.base_s
