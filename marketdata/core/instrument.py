@@ -11,9 +11,11 @@ import numpy as np
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.trades import Floats, Ints
 
-# A real price sits within float error of its tick (1e-9 of a tick at 100,000 dollars and 0.01);
-# a price one decimal finer than the grid is at least a tenth of a tick away.
-TOLERANCE = 1e-3
+# Reading a decimal and counting its steps rounds three times: a whole number of steps is off by at
+# most 3 parts in 2**53. Up to 15 digits anything finer than the grid is farther off than that.
+ROUNDING = 2.0**-51
+# Above it every float64 is whole, and would fit any grid.
+MOST_STEPS = 2.0**53
 FINEST = Decimal("1e-12")
 
 
@@ -112,15 +114,19 @@ class Instrument:
 
 def _count(values: Floats, step: Decimal, what: str) -> Ints:
     scaled = _scaled(values, step)
-    if len(scaled) == 1 and abs(scaled[0] - round(only := float(scaled[0]))) <= TOLERANCE:
-        return np.array([round(only)], dtype=np.int64)
-    whole = np.rint(scaled)
-    if len(whole) and not np.abs(scaled - whole).max() <= TOLERANCE:
-        at = int(np.argmax(~(np.abs(scaled - whole) <= TOLERANCE)))
+    if len(scaled) == 1:
+        only = float(scaled[0])
+        if only < MOST_STEPS and abs(only - (whole := round(only))) <= only * ROUNDING:
+            return np.array([whole], dtype=np.int64)
+    steps = np.rint(scaled)
+    fits = (np.abs(scaled - steps) <= scaled * ROUNDING) & (scaled < MOST_STEPS)
+    if not fits.all():
+        at = int(np.argmin(fits))
         raise OffGridError(
-            f"{what} in multiples of {step} expected, seen {values[at]!r} in row {at}"
+            f"{what} in multiples of {step}, fewer than 2**53 of them, expected, "
+            f"seen {float(values[at])!r} in row {at}"
         )
-    return whole.astype(np.int64)
+    return steps.astype(np.int64)
 
 
 def _scaled(values: Floats, step: Decimal) -> Floats:
@@ -132,11 +138,15 @@ def _scaled(values: Floats, step: Decimal) -> Floats:
 
 
 def _refine(values: Floats, step: Decimal, what: str) -> Decimal:
-    while step >= FINEST:
+    top = values.max(initial=0.0)
+    while step >= FINEST and top < MOST_STEPS * float(step):
         try:
             _count(values, step, what)
         except OffGridError:
             step /= 10
         else:
             return step
-    raise OffGridError(f"{what} with at most 12 decimals expected")
+    raise OffGridError(
+        f"{what} with at most 12 decimals and 15 digits expected, "
+        f"seen from {values.min()} to {values.max()}"
+    )

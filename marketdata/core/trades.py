@@ -98,8 +98,8 @@ class Trades:
         Raises
         ------
         BadTradesError
-            Columns of different length; a price or quantity that is not a finite number above
-            zero; a time outside 2010-01-01 to 2100-01-01; a negative id.
+            Columns of different length; a price or quantity that is not a number above zero and
+            below 1e15; a time outside 2010-01-01 to 2100-01-01; a negative id.
         """
         lengths = {
             len(column) for column in (self.id, self.ts_us, self.price, self.qty, self.is_buy)
@@ -107,9 +107,9 @@ class Trades:
         if len(lengths) != 1:
             raise BadTradesError(f"columns of one length expected, seen lengths {sorted(lengths)}")
         _require(self.price > 0, self.price, "price above zero")
-        _require(np.isfinite(self.price), self.price, "finite price")
+        _require(self.price < LARGEST, self.price, "price below 1e15")
         _require(self.qty > 0, self.qty, "quantity above zero")
-        _require(np.isfinite(self.qty), self.qty, "finite quantity")
+        _require(self.qty < LARGEST, self.qty, "quantity below 1e15")
         _require(self.id >= 0, self.id, "id of zero or more")
         in_range = (self.ts_us >= EARLIEST_US) & (self.ts_us < LATEST_US)
         _require(in_range, self.ts_us, "time between 2010 and 2100 in microseconds")
@@ -129,6 +129,8 @@ class Trades:
 
 EARLIEST_US = 1_262_304_000_000_000
 LATEST_US = 4_102_444_800_000_000
+# No listed price or size is near it, and any grid's steps of it stay far from float64's limits.
+LARGEST = 1e15
 
 
 def _require(ok: Bools, column: npt.NDArray[Any], expected: str) -> None:
