@@ -10,7 +10,7 @@ import numpy as np
 
 from marketdata.core.bar import Bar, Bars, bar_of, bars_by, buckets
 from marketdata.core.errors import OffGridError
-from marketdata.core.instrument import Grid
+from marketdata.core.instrument import MOST_STEPS, Grid
 from marketdata.core.path import Paths, paths_of
 from marketdata.core.trades import Bools, Ints, Trades
 
@@ -97,10 +97,11 @@ def count(trades: Trades, grid: Grid) -> Counted:
     """
     ticks = grid.ticks(trades.price)
     lots = grid.lots(trades.qty)
-    total = float(lots.sum())
-    if float(ticks.max()) * total >= EXACT or total >= 2**53:
+    # Summed as floats: whole numbers could wrap round and look small.
+    total = float(lots.sum(dtype=np.float64))
+    if float(ticks.max()) * total >= EXACT or total >= MOST_STEPS:
         raise OffGridError(
-            f"price times quantity below 2**62 steps of {grid.tick} x {grid.lot} expected, "
-            f"seen up to {trades.price.max()} x {trades.qty.sum()} in one batch"
+            f"quantities below 2**53 steps of {grid.lot}, and below 2**62 times price in steps of "
+            f"{grid.tick}, expected in one batch, seen {trades.qty.sum()} at {trades.price.max()}"
         )
     return Counted(trades.id, trades.ts_us, ticks, lots, trades.is_buy)
