@@ -66,15 +66,20 @@ class CandleSeries:
     length_us : int
         Timeframe in microseconds.
     keep : int
-        How many candles stay in memory; the oldest leave first.
+        How many candles stay in memory; the oldest leave first, and late trades of theirs are
+        passed over: a part of a candle must not look like the whole.
     """
 
     def __init__(self, length_us: int, keep: int = 2880) -> None:
-        if length_us <= 0:
-            raise BadInputError(f"a timeframe above zero expected, seen {length_us} microseconds")
+        if length_us <= 0 or keep <= 0:
+            raise BadInputError(
+                f"a timeframe and a number of candles above zero expected, "
+                f"seen {length_us} microseconds and {keep}"
+            )
         self.length_us = length_us
         self.keep = keep
         self.closed_us = 0
+        self.since_us = 0
         self._bars: dict[int, Bar] = {}
         self._open: set[int] = set()
 
@@ -86,6 +91,8 @@ class CandleSeries:
         restated: set[int] = set()
         for start, bar in bars:
             key = open_us(start, self.length_us)
+            if key < self.since_us:
+                continue
             known = self._bars.get(key)
             if known is None:
                 self._bars[key] = bar.copy()
@@ -97,12 +104,14 @@ class CandleSeries:
                 self._open.add(key)
         if len(self._bars) > self.keep:
             self._trim()
-        return sorted(restated)
+        return sorted(key for key in restated if key >= self.since_us)
 
     def _trim(self) -> None:
-        for key in sorted(self._bars)[: len(self._bars) - self.keep]:
+        keys = sorted(self._bars)
+        for key in keys[: -self.keep]:
             del self._bars[key]
             self._open.discard(key)
+        self.since_us = keys[-self.keep]
 
     def advance(self, to_us: int) -> list[int]:
         """Close every candle that ends at or before `to_us`; return their opens, ascending."""
@@ -121,7 +130,8 @@ class CandleSeries:
     def bars(self, count: int | None = None) -> Bars:
         """Return the newest `count` bars (all where None), oldest first."""
         keys = sorted(self._bars)
-        return [(key, self._bars[key]) for key in (keys if count is None else keys[-count:])]
+        skipped = 0 if count is None else max(0, len(keys) - count)
+        return [(key, self._bars[key]) for key in keys[skipped:]]
 
     def bar(self, start_us: int) -> Bar | None:
         """Return the bar that opens at `start_us`, or None."""
