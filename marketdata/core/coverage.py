@@ -104,9 +104,9 @@ class Coverage:
         self._lasts[at : at + 1] = [b for _, b in rest]
 
     def within(self, first: int, last: int) -> Iterator[Run]:
-        """Yield the held runs inside `first`..`last`, clipped to it."""
+        """Yield the held runs inside `first`..`last`, clipped to it; none where last < first."""
         at = bisect_left(self._lasts, first)
-        while at < len(self._firsts) and self._firsts[at] <= last:
+        while first <= last and at < len(self._firsts) and self._firsts[at] <= last:
             yield max(first, self._firsts[at]), min(last, self._lasts[at])
             at += 1
 
