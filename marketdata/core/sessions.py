@@ -58,13 +58,19 @@ class SessionDefinition:
             raise BadInputError(f"weekdays from 1 to 7 expected, seen {sorted(self.weekdays)}")
 
     def window(self, day: date) -> Window | None:
-        """Return the window that starts on a local date, or None where it does not open."""
+        """Return the window that starts on a local date, or None where it does not open.
+
+        Notes
+        -----
+        Where clocks go forward, a time in the hour left out counts as an hour later; a window that
+        would so end before it begins does not open. Where they go back, the first of two counts.
+        """
         if day.isoweekday() not in self.weekdays:
             return None
         end_day = day if self.end_minute > self.start_minute else day + timedelta(days=1)
         start = _utc_us(day, self.start_minute, self.tz)
         end = _utc_us(end_day, self.end_minute, self.tz)
-        return Window(self.name, self.title, start, end)
+        return Window(self.name, self.title, start, end) if start < end else None
 
 
 @dataclass(frozen=True, slots=True)
