@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from marketdata.conf import conf
 from marketdata.context import Definition, MarketContext, PreviousDay
-from marketdata.core.coverage import runs_of
 from marketdata.core.events import ORIGINS, Batch
 from marketdata.core.instrument import Instrument
 from marketdata.core.sessions import SessionCalendar
@@ -28,22 +29,27 @@ def new_pipeline(instrument: Instrument) -> Pipeline:
 
 
 def by_origin(instrument_id: int, trades: Trades) -> list[Batch]:
-    """Cut stored trades into batches of one origin each."""
+    """Cut stored trades, ascending and not empty, into batches of one origin each."""
     found = []
-    for first, last in runs_of(trades.id):
-        for segment in ledger.segments(instrument_id, first, last):
-            low, high = max(first, segment.first_id), min(last, segment.last_id)
-            part = trades[(trades.id >= low) & (trades.id <= high)]
-            found.append(Batch(part, segment.origin if segment.origin in ORIGINS else "live"))
+    for segment in ledger.segments(instrument_id, int(trades.id[0]), int(trades.id[-1])):
+        low, high = np.searchsorted(trades.id, [segment.first_id, segment.last_id + 1])
+        if low < high:
+            origin = segment.origin if segment.origin in ORIGINS else "live"
+            found.append(Batch(trades[int(low) : int(high)], origin))
     return found
 
 
 def previous_day(instrument: Instrument, day_us: int) -> PreviousDay | None:
-    """Return the stored levels of the UTC day before `day_us`."""
-    row = DailyLevel.objects.filter(
-        instrument_id=instrument.id, day_us=day_us - DAY_US, trades__gt=0
-    ).first()
-    return row and PreviousDay(row.high, row.low, row.close, row.origin)
+    """Return the stored levels of the UTC day before `day_us`, the venue's own where there are."""
+    row = (
+        DailyLevel.objects.filter(instrument_id=instrument.id, day_us=day_us - DAY_US)
+        .exclude(high=None)
+        .order_by("origin")
+        .first()
+    )
+    if row is None or row.high is None or row.low is None or row.close is None:
+        return None
+    return PreviousDay(row.high, row.low, row.close, row.origin)
 
 
 def stored_day(instrument: Instrument, day_us: int) -> Pipeline:
@@ -55,6 +61,9 @@ def stored_day(instrument: Instrument, day_us: int) -> Pipeline:
     for trades in rows.read_trades(instrument.id, day_us, day_us + DAY_US):
         for batch in by_origin(instrument.id, trades):
             pipeline.feed(batch, is_stored=True)
+    # What is held of other days decides where this one's ids begin and end.
+    for first, last in ledger.coverage(instrument.id):
+        pipeline.context.held.add(first, last)
     return pipeline
 
 

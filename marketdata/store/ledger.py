@@ -2,81 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
-from django.db.models import Q
+from django.db.models import Q, Subquery
+from django.db.models.functions import Coalesce
 
 from marketdata.core.coverage import Coverage, runs_of
-from marketdata.core.trades import Trades
+from marketdata.core.trades import Ints, Trades
 from marketdata.models import ID_BITS, CoverageSegment, Trade
 
 EVERYTHING = (0, (1 << ID_BITS) - 1)
 
 
 def claim(instrument_id: int, trades: Trades, origin: str) -> None:
-    """Note that ascending trades are held; call it in the transaction that writes them.
+    """Note that trades are held; call it in the transaction that writes them.
+
+    Parameters
+    ----------
+    trades : Trades
+        Strictly ascending ids. What is claimed already keeps its origin.
 
     Notes
     -----
-    Two indexed reads and about one write per run of ids, whatever the run's length.
+    One indexed read and at most three writes, however many runs of ids there are.
     """
-    for first, last in runs_of(trades.id):
-        low, high = np.searchsorted(trades.id, [first, last + 1])
-        _claim_run(instrument_id, trades[int(low) : int(high)], origin)
-
-
-def _claim_run(instrument_id: int, trades: Trades, origin: str) -> None:
-    first, last = int(trades.id[0]), int(trades.id[-1])
-    near = _near(instrument_id, first, last)
-    claimed = Coverage((segment.first_id, segment.last_id) for segment in near)
-    for low, high in list(claimed.holes(first, last)):
-        part = trades[low - first : high - first + 1]
-        piece = CoverageSegment(
+    near = segments(instrument_id, int(trades.id[0]) - 1, int(trades.id[-1]) + 1)
+    pieces = [
+        CoverageSegment(
             instrument_id=instrument_id,
-            first_id=low,
-            last_id=high,
+            first_id=first,
+            last_id=last,
             origin=origin,
-            first_ts_us=int(part.ts_us.min()),
-            last_ts_us=int(part.ts_us.max()),
+            first_ts_us=int(ts_us.min()),
+            last_ts_us=int(ts_us.max()),
         )
-        near = _join(near, piece)
+        for first, last, ts_us in _unclaimed(trades, near)
+    ]
+    if pieces:
+        _save(sorted([*near, *pieces], key=lambda segment: segment.first_id))
 
 
-def _near(instrument_id: int, first: int, last: int) -> list[CoverageSegment]:
-    """Return the segments that overlap or touch first..last, ascending."""
-    mine = CoverageSegment.objects.filter(instrument_id=instrument_id).order_by("first_id")
-    before = mine.filter(first_id__lt=first).order_by("-first_id").first()
-    touching = list(mine.filter(first_id__gte=first, first_id__lte=last + 1))
-    if before is not None and before.last_id >= first - 1:
-        return [before, *touching]
-    return touching
+def _unclaimed(trades: Trades, near: Iterable[CoverageSegment]) -> Iterator[tuple[int, int, Ints]]:
+    """Yield the runs of ids that no segment holds, with their trades' times."""
+    claimed = Coverage((segment.first_id, segment.last_id) for segment in near)
+    at = 0
+    for first, last in runs_of(trades.id):
+        for low, high in claimed.holes(first, last):
+            start = at + low - first
+            yield low, high, trades.ts_us[start : start + high - low + 1]
+        at += last - first + 1
 
 
-def _join(near: list[CoverageSegment], piece: CoverageSegment) -> list[CoverageSegment]:
-    """Save a piece, grown into the neighbours of its origin that it touches."""
-    same = [segment for segment in near if segment.origin == piece.origin]
-    left = next((s for s in same if s.last_id == piece.first_id - 1), None)
-    right = next((s for s in same if s.first_id == piece.last_id + 1), None)
-    if right is not None:
-        piece.last_id = right.last_id
-        piece.first_ts_us = min(piece.first_ts_us, right.first_ts_us)
-        piece.last_ts_us = max(piece.last_ts_us, right.last_ts_us)
-        right.delete()
-    if left is not None:
-        left.last_id = piece.last_id
-        left.first_ts_us = min(left.first_ts_us, piece.first_ts_us)
-        left.last_ts_us = max(left.last_ts_us, piece.last_ts_us)
-        piece = left
-    piece.save()
-    return [s for s in near if s is not right and s is not left] + [piece]
+def _save(ordered: Sequence[CoverageSegment]) -> None:
+    """Join neighbours of one origin, and write what that changes."""
+    kept: list[CoverageSegment] = []
+    grown: dict[int, CoverageSegment] = {}
+    gone: list[int] = []
+    for segment in ordered:
+        before = kept[-1] if kept else None
+        if before is None or not _continues(before, segment):
+            kept.append(segment)
+            continue
+        before.last_id = segment.last_id
+        before.first_ts_us = min(before.first_ts_us, segment.first_ts_us)
+        before.last_ts_us = max(before.last_ts_us, segment.last_ts_us)
+        if not before._state.adding:
+            grown[before.pk] = before
+        if not segment._state.adding:
+            gone.append(segment.pk)
+    # First what goes: no two rows may start at the same id.
+    if gone:
+        CoverageSegment.objects.filter(pk__in=gone).delete()
+    if grown:
+        CoverageSegment.objects.bulk_update(
+            grown.values(), ["last_id", "first_ts_us", "last_ts_us"]
+        )
+    CoverageSegment.objects.bulk_create([segment for segment in kept if segment._state.adding])
+
+
+def _continues(before: CoverageSegment, segment: CoverageSegment) -> bool:
+    return before.origin == segment.origin and before.last_id + 1 == segment.first_id
 
 
 def segments(
     instrument_id: int, first: int = EVERYTHING[0], last: int = EVERYTHING[1]
 ) -> list[CoverageSegment]:
-    """Return the segments that hold any id of first..last, ascending."""
-    overlapping = Q(first_id__lte=last, last_id__gte=first)
+    """Return the segments that hold any id of first..last, ascending: O(log n + found)."""
+    mine = CoverageSegment.objects.filter(instrument_id=instrument_id).order_by("first_id")
+    # Segments are disjoint, so of those that begin earlier only the last can reach this far.
+    nearest = mine.filter(first_id__lte=first).order_by("-first_id").values("first_id")[:1]
+    reaching = Q(first_id__gte=Coalesce(Subquery(nearest), first))
+    return list(mine.filter(reaching, first_id__lte=last, last_id__gte=first))
+
+
+def segments_at(instrument_id: int, start_us: int, end_us: int) -> list[CoverageSegment]:
+    """Return the segments that may hold a trade of [start_us, end_us), ascending."""
+    overlapping = Q(first_ts_us__lt=end_us, last_ts_us__gte=start_us)
     mine = CoverageSegment.objects.filter(overlapping, instrument_id=instrument_id)
     return list(mine.order_by("first_id"))
 
@@ -101,16 +123,26 @@ def origins(instrument_id: int, first: int, last: int) -> dict[str, int]:
 
 def audit(instrument_id: int) -> list[str]:
     """Return every disagreement between ledger and rows, in words; none is the promise."""
-    base = instrument_id << ID_BITS
-    rows = Trade.objects.filter(id__gte=base, id__lt=base + (1 << ID_BITS)).order_by("id")
-    ids = np.fromiter(rows.values_list("trade_id", flat=True).iterator(50_000), dtype=np.int64)
-    held = Coverage(runs_of(ids))
-    claimed = Coverage()
-    found = []
+    ids, ts_us = _held(instrument_id)
+    claimed, found = Coverage(), []
     for segment in segments(instrument_id):
         if claimed.missing(segment.first_id, segment.last_id) <= segment.last_id - segment.first_id:
             found.append(f"segment {segment} overlaps another")
         claimed.add(segment.first_id, segment.last_id)
+        low, high = np.searchsorted(ids, [segment.first_id, segment.last_id + 1])
+        times = ts_us[low:high]
+        if len(times) and (times.min(), times.max()) != (segment.first_ts_us, segment.last_ts_us):
+            found.append(f"segment {segment} tells other times than its rows")
+    held = Coverage(runs_of(ids))
     if held != claimed:
         found.append(f"rows hold {held}, the ledger claims {claimed}")
     return found
+
+
+def _held(instrument_id: int) -> tuple[Ints, Ints]:
+    """Return ids and times of every row, ascending ids."""
+    base = instrument_id << ID_BITS
+    rows = Trade.objects.filter(id__gte=base, id__lt=base + (1 << ID_BITS)).order_by("id")
+    pairs = rows.values_list("trade_id", "ts_us").iterator(50_000)
+    table = np.fromiter(pairs, dtype=np.dtype([("id", "i8"), ("ts_us", "i8")]))
+    return table["id"].copy(), table["ts_us"].copy()

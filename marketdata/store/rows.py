@@ -22,9 +22,7 @@ def read_trades(
     instrument_id: int, start_us: int, end_us: int, size: int = 20_000
 ) -> Iterator[Trades]:
     """Yield the stored trades of [start_us, end_us), ascending ids."""
-    for segment in ledger.segments(instrument_id):
-        if segment.last_ts_us < start_us or segment.first_ts_us >= end_us:
-            continue
+    for segment in ledger.segments_at(instrument_id, start_us, end_us):
         first = _id_at(instrument_id, segment.first_id, segment.last_id, start_us)
         last = _id_at(instrument_id, segment.first_id, segment.last_id, end_us)
         low = max(segment.first_id, first - DISORDER_IDS)

@@ -12,7 +12,6 @@ from marketdata.core.instrument import Instrument
 from marketdata.core.sessions import OFF
 from marketdata.models import DailyLevel, SessionStat
 from marketdata.pipeline import BASE, Pipeline
-from marketdata.store import instruments
 from marketdata.store.writer import Writer
 
 # Minutes have a table of their own; telling of each again would bury the rest.
@@ -39,7 +38,7 @@ class StoreSink:
         if event.kind not in CANDLE_EVENTS:
             self.writer.put_events(instrument.id, [event])
             if event.kind == "grid_refined" and self.pipeline is not None:
-                instruments.refine(instrument.id, self.pipeline.instrument.grid)
+                self.writer.put_grid(instrument.id, self.pipeline.instrument.grid)
         elif event.detail["timeframe"] == BASE and self.pipeline is not None:
             start = event.detail["open_us"]
             bar = self.pipeline.series[BASE].bar(start)

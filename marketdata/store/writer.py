@@ -6,26 +6,28 @@ held, whenever the process is killed.
 
 from __future__ import annotations
 
-import itertools
 import logging
 import queue
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import DatabaseError, connection, models
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, models
 
 from marketdata.core.backoff import Backoff
 from marketdata.core.candles import Candle
-from marketdata.core.errors import BotCryptoError
+from marketdata.core.errors import BadTradesError, BotCryptoError
 from marketdata.core.events import Batch, Event
+from marketdata.core.instrument import Grid
 from marketdata.core.trades import Trades
 from marketdata.models import ID_BITS
 from marketdata.models import Candle as CandleRow
 from marketdata.models import Event as EventRow
-from marketdata.store import ledger
+from marketdata.store import instruments, ledger
 from marketdata.store.lock import writing
 
 log = logging.getLogger(__name__)
@@ -33,11 +35,21 @@ log = logging.getLogger(__name__)
 FLUSH_ROWS = 10_000
 FLUSH_S = 0.25
 MOST_ROWS = 200_000
-# Multi-row VALUES bind seven columns a row; SQLite takes 32,766 variables a statement.
-INSERT = (
-    "INSERT INTO marketdata_trade (id, instrument_id, trade_id, ts_us, price, qty, is_buy) "
-    "VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (id) DO NOTHING"
-)
+# One statement of a hundred rows costs two thirds of a hundred statements of one; more rows gain
+# nothing, and SQLite takes at most 32,766 variables.
+STATEMENT_ROWS = 100
+COLUMNS = 7
+
+
+def _insert(rows: int) -> str:
+    marks = ", ".join(["(%s, %s, %s, %s, %s, %s, %s)"] * rows)
+    return (
+        "INSERT INTO marketdata_trade (id, instrument_id, trade_id, ts_us, price, qty, is_buy) "
+        "VALUES " + marks + " ON CONFLICT (id) DO NOTHING"
+    )
+
+
+INSERT_ONE, INSERT_MANY = _insert(1), _insert(STATEMENT_ROWS)
 
 
 class WriterStoppedError(BotCryptoError):
@@ -47,7 +59,7 @@ class WriterStoppedError(BotCryptoError):
 @dataclass(frozen=True, slots=True)
 class _Job:
     rows: int
-    run: Callable[[], object] | None
+    run: Callable[[], object] | None = None
     name: tuple[int, str] | None = None
     trades: Trades | None = None
     done: threading.Event | None = None
@@ -55,17 +67,30 @@ class _Job:
 
 @dataclass(slots=True)
 class Statistics:
-    """What the writer has done."""
+    """What the writer has done.
+
+    Parameters
+    ----------
+    rows, duplicates : int
+        Trades inserted, and those that were there already.
+    retries : int
+        Transactions tried again because the database was busy, full or gone.
+    refused : int
+        Rows left out because the database will never take them; the ledger claims none of them.
+    last_commit_s : float
+        Monotonic seconds.
+    """
 
     rows: int = 0
     duplicates: int = 0
     flushes: int = 0
     retries: int = 0
+    refused: int = 0
     last_commit_s: float = field(default_factory=time.monotonic)
 
 
 class Writer(threading.Thread):
-    """Writes what it is handed, in order, in batches.
+    """Writes what it is handed, in batches.
 
     Parameters
     ----------
@@ -108,10 +133,22 @@ class Writer(threading.Thread):
         return self.statistics.rows
 
     def put_trades(self, instrument_id: int, batch: Batch) -> None:
-        """Hand in ascending trades; waits while too many rows wait."""
-        if len(batch.trades):
-            name = (instrument_id, batch.origin)
-            self._put(_Job(len(batch.trades), None, name, batch.trades))
+        """Hand in trades; waits while too many rows wait.
+
+        Raises
+        ------
+        BadTradesError
+            An id that does not fit a row's key.
+        WriterStoppedError
+            After `stop`.
+        """
+        if not len(batch.trades):
+            return
+        lowest, highest = int(batch.trades.id.min()), int(batch.trades.id.max())
+        if lowest < 0 or highest >> ID_BITS:
+            raise BadTradesError(f"ids from 0 to 2**{ID_BITS} expected, seen {lowest}..{highest}")
+        name = (instrument_id, batch.origin)
+        self._put(_Job(len(batch.trades), name=name, trades=batch.trades))
 
     def put_candles(self, instrument_id: int, timeframe: str, candles: Sequence[Candle]) -> None:
         """Hand in finished or restated candles."""
@@ -137,6 +174,10 @@ class Writer(threading.Thread):
         """Hand in a row that replaces the one with the same unique columns."""
         self._put(_Job(1, lambda: _upsert(type(row), [row])))
 
+    def put_grid(self, instrument_id: int, grid: Grid) -> None:
+        """Hand in the finer grid an instrument is counted on now."""
+        self._put(_Job(1, lambda: instruments.refine(instrument_id, grid)))
+
     def _put(self, job: _Job) -> None:
         with self._room:
             while self._waiting >= self.most_rows and not self._stopping.is_set():
@@ -144,19 +185,22 @@ class Writer(threading.Thread):
             if self._stopping.is_set():
                 raise WriterStoppedError("the writer has stopped; hand rows in before stop()")
             self._waiting += job.rows
-        self._jobs.put(job)
+            self._jobs.put(job)
 
     def flush(self, timeout_s: float = 10.0) -> bool:
-        """Wait until everything handed in before is committed."""
+        """Wait until everything handed in before is committed. Returns False where it is not."""
         done = threading.Event()
-        self._jobs.put(_Job(0, None, done=done))
+        self._jobs.put(_Job(0, done=done))
         return done.wait(timeout_s)
 
     def stop(self, timeout_s: float = 10.0) -> bool:
         """Write what waits, truncate the WAL, end. Returns False where rows had to be left."""
-        self._stopping.set()
-        self._jobs.put(_Job(0, None))
-        self.join(timeout_s)
+        with self._room:
+            self._stopping.set()
+            self._jobs.put(_Job(0))
+            self._room.notify_all()
+        if self.is_alive():
+            self.join(timeout_s)
         if self.is_alive():
             self._abandoned.set()
             self.join(1.0)
@@ -165,51 +209,75 @@ class Writer(threading.Thread):
     def run(self) -> None:
         """Collect, write, repeat."""
         try:
-            while not (self._stopping.is_set() and self._jobs.empty()):
+            while not self._is_over():
                 self._write(self._collect())
             if connection.vendor == "sqlite" and not self._abandoned.is_set():
-                with connection.cursor() as cursor:
+                # A reader may keep the file busy; whoever opens the database next tries again.
+                with suppress(DatabaseError), connection.cursor() as cursor:
                     cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
             connection.close()
 
+    def _is_over(self) -> bool:
+        return self._abandoned.is_set() or (self._stopping.is_set() and self._jobs.empty())
+
     def _collect(self) -> list[_Job]:
         """Take jobs until there are enough rows or the first has waited long enough."""
-        jobs, rows, deadline = [self._jobs.get()], 0, time.monotonic() + self.flush_s
-        while True:
-            rows += jobs[-1].rows
-            left = deadline - time.monotonic()
-            if rows >= self.flush_rows or jobs[-1].done or self._stopping.is_set() or left <= 0:
-                return jobs
+        jobs, deadline = [self._jobs.get()], time.monotonic() + self.flush_s
+        rows = jobs[0].rows
+        while rows < self.flush_rows and jobs[-1].done is None:
+            left = 0.0 if self._stopping.is_set() else max(0.0, deadline - time.monotonic())
             try:
-                jobs.append(self._jobs.get(timeout=left))
+                jobs.append(self._jobs.get(block=left > 0, timeout=left or None))
             except queue.Empty:
-                return jobs
+                break
+            rows += jobs[-1].rows
+        return jobs
 
     def _write(self, jobs: list[_Job]) -> None:
-        """Write jobs in one transaction; on an error of the database, try the same again."""
-        backoff = Backoff(base_s=0.05, cap_s=2.0)
-        began = time.perf_counter()
-        while any(job.rows for job in jobs) and not self._abandoned.is_set():
-            try:
-                with writing():
-                    inserted, offered = _write_all(jobs)
-            except DatabaseError as error:
-                if str(error) != self.last_error:
-                    log.error("rows not written, trying again error=%s", error)
-                self.last_error = str(error)
-                self.statistics.retries += 1
-                connection.close()
-                self._abandoned.wait(backoff.next(0.5))
-            else:
-                self._note(inserted, offered, time.perf_counter() - began)
-                break
+        """Write jobs in one transaction, or one by one where some can never be written."""
+        rows = [job for job in jobs if job.rows]
+        if rows and not self._commit(rows):
+            for job in rows:
+                if not self._abandoned.is_set() and not self._commit([job]):
+                    self._refuse(job)
+        if self._abandoned.is_set():
+            return
         with self._room:
-            self._waiting -= sum(job.rows for job in jobs)
+            self._waiting -= sum(job.rows for job in rows)
             self._room.notify_all()
         for job in jobs:
             if job.done:
                 job.done.set()
+
+    def _commit(self, jobs: list[_Job]) -> bool:
+        """Commit jobs, however often it takes; False where they are refused or time is up."""
+        backoff = Backoff(base_s=0.05, cap_s=2.0)
+        began = time.perf_counter()
+        while True:
+            try:
+                with writing():
+                    inserted, offered = _write_all(jobs)
+            except Exception as error:  # noqa: BLE001  (a writer that dies loses all that follows)
+                connection.close()
+                self._complain(error)
+                if not _may_pass(error):
+                    return False
+                self.statistics.retries += 1
+                if self._abandoned.wait(backoff.next(random.random())):
+                    return False
+            else:
+                self._note(inserted, offered, time.perf_counter() - began)
+                return True
+
+    def _complain(self, error: Exception) -> None:
+        if str(error) != self.last_error:
+            log.error("rows not written error=%s: %s", type(error).__name__, error)
+        self.last_error = str(error)
+
+    def _refuse(self, job: _Job) -> None:
+        self.statistics.refused += job.rows
+        log.error("rows left out for good rows=%s error=%s", job.rows, self.last_error)
 
     def _note(self, inserted: int, offered: int, seconds: float) -> None:
         now = self.statistics
@@ -223,28 +291,43 @@ class Writer(threading.Thread):
         self.on_flush(offered, seconds)
 
 
-def _write_all(jobs: list[_Job]) -> tuple[int, int]:
-    """Write jobs in order, trades of one instrument and origin together."""
+def _may_pass(error: Exception) -> bool:
+    """Tell whether the database may take the same rows later: it is locked, full, damaged, gone."""
+    return isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+
+
+def _write_all(jobs: Sequence[_Job]) -> tuple[int, int]:
+    """Write jobs: trades of one instrument and origin together, then the rest in order."""
+    parts: dict[tuple[int, str], list[Trades]] = {}
+    for job in jobs:
+        if job.name is not None and job.trades is not None:
+            parts.setdefault(job.name, []).append(job.trades)
     inserted = offered = 0
-    for name, group in itertools.groupby(jobs, key=lambda job: job.name):
-        if name is None:
-            for job in group:
-                if job.run is not None:
-                    job.run()
-            continue
-        trades = Trades.concat(job.trades for job in group if job.trades is not None).sorted()
-        inserted += insert_trades(name[0], trades)
+    for (instrument_id, origin), batches in parts.items():
+        trades = Trades.concat(batches)
         offered += len(trades)
-        ledger.claim(name[0], trades, name[1])
+        trades = _distinct(trades.sorted())
+        inserted += insert_trades(instrument_id, trades)
+        ledger.claim(instrument_id, trades, origin)
+    for job in jobs:
+        if job.run is not None:
+            job.run()
     return inserted, offered
+
+
+def _distinct(trades: Trades) -> Trades:
+    """Return sorted trades without those that repeat the id before."""
+    is_repeated = trades.id[1:] == trades.id[:-1]
+    if not is_repeated.any():
+        return trades
+    return trades[[True, *(~is_repeated).tolist()]]
 
 
 def insert_trades(instrument_id: int, trades: Trades) -> int:
     """Insert trades that are not there yet, and return how many were."""
-    base = instrument_id << ID_BITS
-    columns = (
-        (trades.id + base).tolist(),
-        itertools.repeat(instrument_id, len(trades)),
+    columns: tuple[list[Any], ...] = (
+        (trades.id + (instrument_id << ID_BITS)).tolist(),
+        [instrument_id] * len(trades),
         trades.id.tolist(),
         trades.ts_us.tolist(),
         trades.price.tolist(),
@@ -252,8 +335,21 @@ def insert_trades(instrument_id: int, trades: Trades) -> int:
         # Binding int is 1.5 times quicker than binding bool.
         trades.is_buy.astype("i8").tolist(),
     )
+    flat: list[Any] = [None] * (COLUMNS * len(trades))
+    for at, column in enumerate(columns):
+        flat[at::COLUMNS] = column
+    even = len(flat) - len(flat) % (COLUMNS * STATEMENT_ROWS)
+    return _execute(INSERT_MANY, flat[:even], COLUMNS * STATEMENT_ROWS) + _execute(
+        INSERT_ONE, flat[even:], COLUMNS
+    )
+
+
+def _execute(statement: str, values: list[Any], width: int) -> int:
+    if not values:
+        return 0
+    parts = [values[at : at + width] for at in range(0, len(values), width)]
     with connection.cursor() as cursor:
-        cursor.executemany(INSERT, list(zip(*columns, strict=True)))
+        cursor.executemany(statement, parts)
         return int(cursor.rowcount)
 
 
