@@ -20,7 +20,7 @@ from marketdata.core.errors import TapeError
 from marketdata.core.trades import Bools, Ints, Trades
 
 # A block is parsed as one batch: large enough to keep two threads busy, small enough for memory.
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 20
 MICROSECONDS = 10**14
 MILLISECONDS = 10**11
 
@@ -195,7 +195,7 @@ def _trades(block: Any, layout: Layout, counted: int) -> Trades:
 
 def _is_buy(side: Any, layout: Layout) -> Bools:
     if layout.side_means == "maker":
-        return ~side.astype(np.bool_)
+        return cast(Bools, ~side.astype(np.bool_))
     lower = np.char.lower(side.astype(str))
     is_buy: Bools = lower == "buy"
     if not (is_buy | (lower == "sell")).all():

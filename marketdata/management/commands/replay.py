@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from typing import Any
 
@@ -43,13 +44,19 @@ class Command(BaseCommand):
         "last day. Example: manage.py replay BTCUSDT-aggTrades-2024-01-01.zip --json"
     )
     # The whole command costs less than a second; checks of URLs and models would double it.
-    requires_system_checks: list[str] = []  # noqa: RUF012  (Django reads a class attribute)
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", help="archive zip or csv, Parquet, or raw capture")
         parser.add_argument("--symbol", help="replaces the symbol found in the name or the content")
         parser.add_argument("--source", help="replaces the source found there")
         parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
+
+    def run_from_argv(self, argv: list[str]) -> None:
+        """Run as a process of its own, whose end need not collect what was imported."""
+        # The interpreter's last collection over a hundred thousand live objects costs 60 ms.
+        gc.freeze()
+        super().run_from_argv(argv)
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_bad_settings()
