@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from itertools import accumulate
 from math import ceil
 
 from marketdata.core.errors import BadInputError
@@ -60,11 +61,11 @@ class RateWindow:
         excess = self.used(now_s) + weight - room
         if excess <= 0:
             return 0.0
-        for admission in self._admitted:
-            excess -= admission.weight
-            if excess <= 0:
-                break
-        return admission.at_s + self.span_s - now_s
+        freed = accumulate(admission.weight for admission in self._admitted)
+        last = next(
+            row for row, weight in zip(self._admitted, freed, strict=True) if weight >= excess
+        )
+        return last.at_s + self.span_s - now_s
 
     def admit(self, weight: int, now_s: float) -> Admission:
         """Count a request that goes now."""
