@@ -15,7 +15,7 @@ VENUE_SHARE = 0.8
 # Of our limit this much is left to live repair, so that a backfill cannot delay it by a minute.
 BACKFILL_SHARE = 0.9
 # A backfill that waited so long stands in line like live repair: nobody starves.
-PATIENT_S = 60.0
+PATIENT_S = 120.0
 
 
 class Priority(IntEnum):
