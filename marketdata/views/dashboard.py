@@ -9,7 +9,6 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.templatetags.static import static
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
@@ -23,6 +22,7 @@ from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES
 from marketdata.venues import VENUES
 from marketdata.views import charts
 from marketdata.views.figures import (
+    UNKNOWN,
     clock,
     event_text,
     figures,
@@ -36,7 +36,6 @@ from marketdata.views.sketch import COUNT, sketch
 SHOWN_TIMEFRAMES = ("1m", "5m", "15m", "1h")
 SCOPE_TITLES = {DAY: "UTC day", CURRENT: "Current"}
 EVENTS = 12
-MODULES = ("chart", "figures", "keys", "link", "overlays", "paint", "stream")
 # Words and shapes of a connection's states, as `link.js` has them.
 STATES = {
     "live": "● live",
@@ -94,10 +93,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "timeframes": [_timeframe(asked, name) for name in _timeframes(asked)],
         "chart": charts.state(),
         "library_url": f"{reverse('vendor', args=[charts.BUNDLE])}?v={charts.state()['version']}",
-        "modules": [static(f"marketdata/{name}.js") for name in MODULES],
         "mode": _mode(asked),
         "is_running": live.is_running(),
-        "connections": answers.health_answer()["connections"],
+        "connections": _connections(),
     }
     try:
         page |= _content(asked)
@@ -138,17 +136,18 @@ def _content(asked: Asked) -> dict[str, Any]:
     candles = answers.candles_answer(*name, asked.timeframe, COUNT)["candles"]
     sessions = answers.sessions_answer(*name)["sessions"]
     day_open, told = day["levels"]["OPEN"], context["definition"]
+    last = candles[-1]["close"] if candles else context["levels"]["LAST"]
     return {
         "context": context,
         "raw": {"day_open": day_open, "tick": told["tick_size"], "lot": told["lot_size"]},
         "bars": _bars(context),
-        "figures": figures(context, day_open),
-        "ladder": ladder(context),
+        "figures": figures(context, day_open, last),
+        "ladder": ladder(context, last),
         "scopes": _scopes(asked, sessions),
         "sessions": [_session(asked, item, context["as_of"]) for item in sessions],
         "events": [_event(item) for item in answers.events_answer(*name, EVENTS)["events"]],
         "definition": _definition(context),
-        "sketch": sketch(candles, context["levels"]),
+        "sketch": sketch(candles, context["levels"], places(told["tick_size"])),
         "timeframe": asked.timeframe,
         "health": _health(context["health"]),
     }
@@ -199,12 +198,20 @@ def _event(item: dict[str, Any]) -> dict[str, str]:
     return {"kind": item["kind"], "time": clock(item["ts"]), "text": event_text(item)}
 
 
+def _connections() -> list[dict[str, Any]]:
+    found = answers.health_answer()["connections"]
+    return [{**item, "age": _age(item["last_message_age_ms"]) or UNKNOWN} for item in found]
+
+
+def _age(age_ms: int | None) -> str:
+    return "" if age_ms is None else f"{age_ms / 1000:.1f} s"
+
+
 def _health(health: dict[str, Any]) -> dict[str, str]:
-    age_ms = health["data_age_ms"]
     return {
         "state": health["state"],
         "word": STATES[health["state"]],
-        "age": "" if age_ms is None else f"{age_ms / 1000:.1f} s",
+        "age": _age(health["data_age_ms"]),
     }
 
 
@@ -225,19 +232,19 @@ def _definition(context: dict[str, Any]) -> list[tuple[str, str]]:
         (
             "Value area",
             f"{100 * told['value_area_pct']:g} % of volume around POC, grown by "
-            f"{rule[told['value_area_rule']]} ({told['value_area_rule']}); on a tie "
+            f"{rule[told['value_area_rule']]} ({told['value_area_rule']}); ties go "
             f"{told['value_area_tie']}",
         ),
         ("POC", f"row with most volume; on a tie{tied}: {told['poc_tie']}"),
         (
             "Profile",
-            f"rows of {number(row, places(row))}; tick {told['tick_size']:.12g}, "
-            f"lot {told['lot_size']:.12g}; drawn in at most {PUSH_ROWS} rows",
+            f"rows of {_plain(row)}; tick {_plain(told['tick_size'])}, lot "
+            f"{_plain(told['lot_size'])}; drawn in at most {PUSH_ROWS} rows",
         ),
         (
             "Delta",
-            "volume of buying less that of selling aggressors since the anchor; its low "
-            "and high after each trade, 0 before the first",
+            "volume of buying less that of selling aggressors since the anchor, in the base "
+            "asset; its low and high after each trade, 0 before the first",
         ),
         ("Previous day", f"from {told['previous_day'] or 'nowhere: unknown'}"),
         (
@@ -246,6 +253,10 @@ def _definition(context: dict[str, Any]) -> list[tuple[str, str]]:
             f"{_edges(context['coverage']['edges'])}",
         ),
     ]
+
+
+def _plain(step: float) -> str:
+    return number(step, places(step))
 
 
 def _edges(edges: str) -> str:

@@ -114,18 +114,20 @@ def window(start: str, end: str) -> str:
     return f"{start[11:16]}–{until} UTC"
 
 
-def prices(levels: dict[str, float | None]) -> dict[str, float | None]:
-    """Return the levels with the bands around VWAP among them."""
+def prices(levels: dict[str, float | None], last: float | None) -> dict[str, float | None]:
+    """Return the levels with the bands around VWAP among them, and the market's last price."""
     vwap, sd = levels["VWAP"], levels["VWAP_SD"]
     known = vwap is not None and sd is not None
     bands = {f"VWAP{k:+d}": vwap + k * sd if known else None for k in BANDS}  # type: ignore[operator]
-    return {**levels, **bands}
+    return {**levels, **bands, "LAST": last}
 
 
-def ladder(context: dict[str, Any]) -> list[Level]:
-    """Return the levels by price, highest first, the unknown ones last."""
-    known, decimals = prices(context["levels"]), places(context["definition"]["tick_size"])
-    last = known["LAST"]
+def ladder(context: dict[str, Any], last: float | None) -> list[Level]:
+    """Return the levels by price, highest first, the unknown ones last.
+
+    `last` is the market's newest price: a scope that is over keeps its own.
+    """
+    known, decimals = prices(context["levels"], last), places(context["definition"]["tick_size"])
     rows = [(known[name], at, name, label, title) for at, (name, label, title) in enumerate(LEVELS)]
     rows.sort(key=lambda row: (row[0] is None, -(row[0] or 0.0), row[1]))
     return [
@@ -150,10 +152,12 @@ def _level(
     )
 
 
-def figures(context: dict[str, Any], day_open: float | None) -> dict[str, Figure]:
+def figures(
+    context: dict[str, Any], day_open: float | None, last: float | None
+) -> dict[str, Figure]:
     """Return every figure of the page but the ladder."""
     return {
-        **_price(context, day_open),
+        **_price(context, day_open, last),
         **_session(context),
         **_flow(context),
         **_coverage(context["coverage"]),
@@ -161,8 +165,10 @@ def figures(context: dict[str, Any], day_open: float | None) -> dict[str, Figure
     }
 
 
-def _price(context: dict[str, Any], day_open: float | None) -> dict[str, Figure]:
-    decimals, last = places(context["definition"]["tick_size"]), context["levels"]["LAST"]
+def _price(
+    context: dict[str, Any], day_open: float | None, last: float | None
+) -> dict[str, Figure]:
+    decimals = places(context["definition"]["tick_size"])
     change = None if last is None or day_open is None else last - day_open
     ratio, way = share(change, day_open), side(change)
     text = UNKNOWN if ratio is None else f"{signed(change, decimals)} ({signed(ratio, 2)} %)"

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from marketdata.views.figures import number
+
 WIDTH, HEIGHT = 1000.0, 400.0
 COUNT = 120
 # Levels drawn where they fall between the lowest and the highest price shown.
@@ -42,8 +44,8 @@ class Sketch:
     lines: list[Line]
     first: str
     last: str
-    low: float
-    high: float
+    low: str
+    high: str
 
 
 def sketch(candles: Sequence[dict[str, Any]], levels: dict[str, float | None]) -> Sketch | None:
@@ -63,7 +65,8 @@ def sketch(candles: Sequence[dict[str, Any]], levels: dict[str, float | None]) -
         if (price := levels[name]) is not None and low <= price <= high
     ]
     bars = [_bar(candle, at * step, step, y) for at, candle in enumerate(candles)]
-    return Sketch(bars, lines, candles[0]["time"], candles[-1]["time"], low, high)
+    ends = candles[0]["time"], candles[-1]["time"]
+    return Sketch(bars, lines, *ends, number(low, decimals), number(high, decimals))
 
 
 def _bar(candle: dict[str, Any], x: float, step: float, y: Callable[[float], float]) -> Bar:

@@ -59,8 +59,8 @@ def walk(
 ) -> Trades:
     """Make believable trades: drift that turns, bursts, round lots among odd ones."""
     rng = np.random.default_rng(seed)
-    pace = np.exp(np.cumsum(rng.normal(0, 0.02, count)))
-    spans = rng.exponential(1.0, count) / pace
+    pace = 1.4 + np.sin(np.arange(count) / 900) + 0.6 * np.sin(np.arange(count) / 131)
+    spans = rng.exponential(1.0, count) / pace.clip(0.15)
     ts_us = start_us + (np.cumsum(spans) / spans.sum() * (end_us - start_us - 1)).astype(np.int64)
     trend = np.repeat(rng.normal(0, 0.35, count // 400 + 1), 400)[:count]
     steps = rng.normal(0, 1.6, count) + trend

@@ -6,6 +6,7 @@ import { Bands, Profile } from "./overlays.js";
 const STYLE = getComputedStyle(document.documentElement);
 const colour = (name) => STYLE.getPropertyValue(`--${name}`).trim();
 const FONT = STYLE.getPropertyValue("--font").trim();
+const AXIS = 84;
 const SOLID = 0;
 const DOTTED = 1;
 const DASHED = 2;
@@ -28,6 +29,7 @@ export class Chart {
     this.rows = new Map();
     this.anchored = 0;
     this.lines = {};
+    this.element = element;
     this.chart = library.createChart(element, options(element));
     this.series(library, tick);
     this.overlays();
@@ -35,12 +37,16 @@ export class Chart {
   }
 
   series(library, tick) {
-    const price = { type: "price", precision: this.decimals, minMove: tick };
+    const price = {
+      type: "custom", minMove: tick, formatter: (value) => number(value, this.decimals),
+    };
     const quiet = { priceLineVisible: false, lastValueVisible: false };
     const volume = { type: "custom", minMove: 1e-8, formatter: (v) => signed(v, short(v)) };
     this.vwap = this.chart.addSeries(library.LineSeries, {
       ...quiet, lastValueVisible: true, title: "VWAP", color: colour("accent"), lineWidth: 2,
       priceFormat: price, crosshairMarkerVisible: false,
+      // A far VWAP must not flatten the candles; the ladder says how far it is.
+      autoscaleInfoProvider: () => null,
     });
     this.candles = this.chart.addSeries(library.CandlestickSeries, {
       priceFormat: price, priceLineStyle: DOTTED,
@@ -59,6 +65,9 @@ export class Chart {
     }, 2);
     const panes = this.chart.panes();
     [0.68, 0.15, 0.17].forEach((part, at) => panes[at].setStretchFactor(part));
+    for (const series of [this.delta, this.cvd]) {
+      series.priceScale().applyOptions({ scaleMargins: { top: 0.24, bottom: 0.12 } });
+    }
     this.titles = ["", "Δ per candle", "cumulative Δ"].map((text, at) => at === 0
       ? null
       : library.createTextWatermark(panes[at], watermark(text)));
@@ -87,8 +96,17 @@ export class Chart {
       length, first: rows[0]?.[0], last: this.last,
       holes: rows.filter(([, row]) => row.coverage !== null && row.coverage < 1).map(([t]) => t),
     });
+    this.space(rows.length);
     if (this.context) this.anchor(Infinity);
     this.say();
+  }
+
+  // A few candles are spread, many keep their width.
+  space(count) {
+    const { barSpacing, rightOffsetPixels } = options(this.element).timeScale;
+    const room = this.element.clientWidth - rightOffsetPixels - AXIS;
+    const spread = Math.min(2.5 * barSpacing, room / (count + 2));
+    this.chart.timeScale().applyOptions({ barSpacing: Math.max(barSpacing, spread) });
   }
 
   // What is pushed from now on may be of another timeframe: history comes first.
@@ -235,11 +253,11 @@ function options(element) {
       horzLine: { color: colour("faint"), labelBackgroundColor: colour("raised") },
     },
     localization: { timeFormatter: utc },
-    rightPriceScale: { borderColor: colour("line"), minimumWidth: wide < 600 ? 64 : 84 },
+    rightPriceScale: { borderColor: colour("line"), minimumWidth: wide < 600 ? 64 : AXIS },
     timeScale: {
       borderColor: colour("line"), timeVisible: true, secondsVisible: false,
       barSpacing: wide < 600 ? 5 : 7,
-      rightOffsetPixels: Math.round(Math.min(190, (wide - 84) * 0.16)) + 16,
+      rightOffsetPixels: Math.round(Math.min(190, (wide - AXIS) * 0.16)) + 16,
     },
     // A finger that moves up or down scrolls the page, not the prices.
     handleScroll: { vertTouchDrag: false },

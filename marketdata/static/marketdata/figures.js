@@ -64,9 +64,9 @@ export function span(start, end) {
   return `${start.slice(11, 16)}–${until === "00:00" ? "24:00" : until} UTC`;
 }
 
-function prices(levels) {
+function prices(levels, last) {
   const { VWAP: vwap, VWAP_SD: sd } = levels;
-  const found = { ...levels };
+  const found = { ...levels, LAST: last };
   for (const k of BANDS) {
     const name = `VWAP${k > 0 ? "+" : ""}${k}`;
     found[name] = vwap === null || sd === null ? null : vwap + k * sd;
@@ -74,16 +74,19 @@ function prices(levels) {
   return found;
 }
 
+// The market's newest price: a scope that is over keeps its own.
+export const lastPrice = ({ candles, levels }) => candles?.at(-1)?.close ?? levels.LAST;
+
 // Levels by price, highest first, the unknown ones last.
-export function ladder(context) {
-  const known = prices(context.levels);
+export function ladder(context, last) {
+  const known = prices(context.levels, last);
   const decimals = places(context.definition.tick_size);
   const rows = LEVELS.map((name, at) => ({ name, at, value: known[name] }));
   rows.sort((a, b) => {
     if ((a.value === null) !== (b.value === null)) return a.value === null ? 1 : -1;
     return (b.value ?? 0) - (a.value ?? 0) || a.at - b.at;
   });
-  return rows.map(({ name, value }) => level(name, value, known.LAST, decimals));
+  return rows.map(({ name, value }) => level(name, value, last, decimals));
 }
 
 function level(name, value, last, decimals) {
@@ -101,9 +104,9 @@ function level(name, value, last, decimals) {
 
 const figure = (text, way = "") => ({ text, side: way });
 
-export function figures(context, dayOpen) {
+export function figures(context, dayOpen, last) {
   return {
-    ...priceFigures(context, dayOpen),
+    ...priceFigures(context, dayOpen, last),
     ...sessionFigures(context),
     ...flowFigures(context),
     ...coverageFigures(context.coverage),
@@ -111,9 +114,8 @@ export function figures(context, dayOpen) {
   };
 }
 
-function priceFigures(context, dayOpen) {
+function priceFigures(context, dayOpen, last) {
   const decimals = places(context.definition.tick_size);
-  const last = context.levels.LAST;
   const change = last === null || dayOpen === null ? null : last - dayOpen;
   const ratio = share(change, dayOpen);
   const way = side(change);

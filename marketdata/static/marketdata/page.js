@@ -51,6 +51,11 @@ const stream = new Stream(
 );
 
 function take(fresh) {
+  // What must be said about the data is said by the server.
+  if (fresh.mode !== desk.dataset.mode) {
+    location.reload();
+    return;
+  }
   const before = context;
   context = fresh;
   if (before === null) loadCandles();

@@ -1,6 +1,6 @@
 // Texts into the page, only where they changed, only as text.
 
-import { clock, eventText, figures, ladder, span } from "./figures.js";
+import { clock, eventText, figures, ladder, lastPrice, span } from "./figures.js";
 
 const EVENTS = 12;
 const cells = new Map();
@@ -17,13 +17,14 @@ function mark(cell, side) {
 }
 
 export function paint(context, dayOpen) {
-  for (const [name, { text, side }] of Object.entries(figures(context, dayOpen))) {
+  const last = lastPrice(context);
+  for (const [name, { text, side }] of Object.entries(figures(context, dayOpen, last))) {
     for (const cell of cells.get(name) ?? []) {
       write(cell, text);
       mark(cell, side);
     }
   }
-  paintLadder(ladder(context));
+  paintLadder(ladder(context, last));
   paintBars(context);
 }
 
@@ -95,7 +96,7 @@ export function paintConnections(connections) {
     const row = document.createElement("tr");
     const age = item.last_message_age_ms;
     const texts = [
-      `${item.source} ${item.channel}`, item.state,
+      `${item.source} ${item.channel} ${item.symbol}`, item.state,
       age === null ? "–" : `${(age / 1000).toFixed(1)} s`,
       String(item.reconnects), String(item.gaps),
     ];
