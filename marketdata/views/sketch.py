@@ -48,8 +48,10 @@ class Sketch:
     high: str
 
 
-def sketch(candles: Sequence[dict[str, Any]], levels: dict[str, float | None]) -> Sketch | None:
-    """Lay out candles, oldest first; None where there are none."""
+def sketch(
+    candles: Sequence[dict[str, Any]], levels: dict[str, float | None], decimals: int
+) -> Sketch | None:
+    """Lay out candles, oldest first, prices with so many decimals; None where there are none."""
     if not candles:
         return None
     low, high = min(c["low"] for c in candles), max(c["high"] for c in candles)
