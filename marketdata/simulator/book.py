@@ -20,6 +20,10 @@ class BookChange:
     bids: dict[int, int]
     asks: dict[int, int]
 
+    def then(self, later: BookChange) -> BookChange:
+        """Return this change followed by the next."""
+        return BookChange(self.first, later.last, self.bids | later.bids, self.asks | later.asks)
+
 
 @dataclass
 class Side:
@@ -70,10 +74,9 @@ class Book:
         bid, ask = self.bids.ticks[-1], self.asks.ticks[0]
         return bid, self.bids.lots[bid], ask, self.asks.lots[ask]
 
-    def follow(self, tick: int, is_buy: bool) -> bool:
-        """Move to the last trade, which hit the best price; tell whether the best changed."""
+    def follow(self, tick: int, is_buy: bool) -> None:
+        """Move to the last trade, which hit the best price."""
         bid = max(1, tick - 1) if is_buy else tick
-        before = self.best if self.bids.ticks else None
         for crossed in self.bids.ticks[bisect_left(self.bids.ticks, bid + 1) :]:
             self.bids.put(crossed, 0)
         for crossed in self.asks.ticks[: bisect_left(self.asks.ticks, bid + 1)]:
@@ -81,7 +84,6 @@ class Book:
         self._fill(self.bids, bid, -1)
         self._fill(self.asks, bid + 1, 1)
         self._count()
-        return self.best != before
 
     def breathe(self) -> None:
         """Change a few sizes near the best prices, as resting orders come and go."""

@@ -120,6 +120,10 @@ class Faults:
         self.done[name] += used
         return used
 
+    def note(self, name: str, times: int = 1) -> None:
+        """Count what a fault that is not used up has done."""
+        self.done[name] += times
+
     def take_http(self) -> str | None:
         """Use up one HTTP fault and return its name, without the prefix."""
         for name in list(self._values):

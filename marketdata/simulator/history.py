@@ -197,6 +197,11 @@ class History:
             return None
         return _candles(bars.fold(np.array([start_us])), [end_us])[0]
 
+    def warm(self, start_us: int) -> None:
+        """Count the complete hours since a time, so that later answers find them."""
+        if self.market.last_id >= self.market.first_id:
+            self.bars(start_us, self.market.now_us() // HOUR_US * HOUR_US)
+
     def bars(self, start_us: int, end_us: int) -> Bars:
         """Return the minute bars of public trades that open in [start, end)."""
         end_us = min(end_us, self.market.now_us() + 1)

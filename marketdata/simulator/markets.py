@@ -19,14 +19,17 @@ class Market(Protocol):
     fills : Fills
         How its aggregates are made of raw trades.
     is_paced : bool
-        Whether readers set the pace: such a market stands still while nobody reads.
+        Such a market stands still while nobody reads.
     """
 
     symbol: str
     grid: Grid
     label: str
     fills: Fills
-    is_paced: bool
+
+    @property
+    def is_paced(self) -> bool:
+        """Whether readers set the pace."""
 
     def now_us(self) -> int:
         """Return the market's clock, microseconds since the epoch, UTC."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from pathlib import Path
 
@@ -49,11 +50,11 @@ class RecordedMarket:
         self._started: float | None = None
 
     @classmethod
-    def open(cls, path: Path, speed: float = 1.0) -> RecordedMarket:
-        """Read a tape file whole. Raises TapeError."""
+    def open(cls, path: Path, speed: float = 1.0, symbol: str | None = None) -> RecordedMarket:
+        """Read a tape file whole; `symbol` replaces the one found in it. Raises TapeError."""
         from marketdata.store.tape import open_tape
 
-        tape = open_tape(path)
+        tape = open_tape(path, symbol=symbol)
         return cls(tape.symbol, Trades.concat(tape.batches(100_000)).sorted(), speed)
 
     def __len__(self) -> int:
@@ -92,8 +93,10 @@ class RecordedMarket:
         return batch
 
     def wait_s(self) -> float:
-        """Return the wall seconds until the next trade is due; 0 when that is now."""
-        if self.ended or not self.speed:
+        """Return the wall seconds until the next trade is due; endless when there is none."""
+        if self.ended:
+            return math.inf
+        if not self.speed:
             return 0.0
         behind_us = int(self._latest_us[self.played]) - self._target_us()
         return max(0.0, behind_us / 1e6 / self.speed)
