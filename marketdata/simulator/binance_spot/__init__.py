@@ -1,0 +1,1 @@
+"""Binance spot on loopback: its REST, its streams, its public archive."""
