@@ -232,7 +232,7 @@ class Supervisor(threading.Thread):
             last_message_us=(current and current.last_message_us) or slot.last_message_us,
             reconnects=slot.reconnects,
             rejected=slot.rejected + (current.rejected if current else 0),
-            last_error=slot.last_error,
+            last_error=str(current.error) if current and current.error else slot.last_error,
         )
 
     def _tell(self, slot: Slot) -> None:

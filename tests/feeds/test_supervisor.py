@@ -160,7 +160,7 @@ def test_no_venue_means_backoff_and_not_a_storm(start, venue):
 
 
 def test_ten_reconnects_leave_one_connection(start, venue):
-    supervisor, listener = start()
+    supervisor, _listener = start()
     for round_ in range(1, 11):
         until(lambda: supervisor.statuses()[0].state == "live")
         venue.faults.set("rst", 1)
@@ -172,7 +172,7 @@ def test_ten_reconnects_leave_one_connection(start, venue):
 
 
 def test_a_venue_that_says_no_for_good_is_left_alone(start, venue):
-    supervisor, listener = start(url=f"{venue.ws_url}/nowhere")
+    supervisor, _listener = start(url=f"{venue.ws_url}/nowhere")
     until(lambda: supervisor.statuses()[0].state == "backoff")
     assert "404" in supervisor.statuses()[0].last_error
     wait_s = supervisor.slots[0].next_s - time.monotonic()
