@@ -218,7 +218,8 @@ class Supervisor(threading.Thread):
 
     def _status(self, slot: Slot) -> FeedStatus:
         current = slot.current
-        state = current.state if current else "backoff"
+        waits = "backoff" if slot.reconnects else "connecting"
+        state = current.state if current else waits
         if self._stopping.is_set():
             state = "stopped"
         elif state == "stopped":
