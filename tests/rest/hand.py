@@ -8,7 +8,7 @@ import time
 from marketdata.core.errors import StoppedError
 from marketdata.rest.clock import Clock
 
-NOON_US = 1_760_000_400_000_000
+START_US = 1_760_000_400_000_000
 
 
 class HandClock(Clock):
@@ -23,7 +23,7 @@ class HandClock(Clock):
         return self.now_s
 
     def wall_us(self):
-        return NOON_US + int((self.now_s - 1000.0) * 1e6)
+        return START_US + int((self.now_s - 1000.0) * 1e6)
 
     def wait(self, changed, seconds):
         if self.is_held:
