@@ -156,12 +156,11 @@ class Repair(threading.Thread):
         """Return the newest hole, with the older ones that the same page covers."""
         with self._lock:
             found = [(desk.holes(), symbol) for symbol, desk in self._desks.items()]
-        newest = [(*_reach(holes, self.pages.limit), symbol) for holes, symbol in found if holes]
-        if not newest:
-            return None
-        # Symbols count their ids apart; the smallest job is done soonest.
-        first, last, symbol = min(newest, key=lambda job: job[1] - job[0])
-        return symbol, first, last
+        limit = self.pages.limit
+        jobs = [(symbol, *_reach(holes, limit)) for holes, symbol in found if holes]
+        # A hole of the last seconds is smaller than a page and comes before any long history;
+        # histories come in the order in which symbols are configured.
+        return min(jobs, key=lambda job: job[2] - job[1] + 1 >= limit, default=None)
 
     def _fetch(self, symbol: str, first: int, last: int) -> None:
         page = self.pages.page(symbol, first, self.pages.limit)

@@ -181,14 +181,14 @@ def test_a_page_lost_on_the_way_is_asked_for_again(run, monkeypatch):
     assert shelf.asked == [1, 1]
 
 
-def test_symbols_do_not_mix_and_the_smallest_job_is_first(run):
+def test_symbols_do_not_mix_and_a_small_hole_is_first(run):
     shelf, pipeline = Shelf(range(1, 101)), Pipeline(0)
     taken: list[tuple[str, int]] = []
     pipeline.deliver = lambda symbol, trades: taken.append((symbol, len(trades)))
     repair = Repair(shelf, pipeline.deliver, pipeline.lacks)
-    repair.want("BIG", [(1, 10)])
-    repair.want("SMALL", [(5, 6)])
+    for symbol, hole in (("FIRST", (1, 20)), ("SECOND", (1, 10)), ("SMALL", (5, 6))):
+        repair.want(symbol, [hole])
     repair.start()
-    until(lambda: len(taken) == 2)
+    until(lambda: len(taken) == 4)
     repair.stop()
-    assert taken == [("SMALL", 2), ("BIG", 10)]
+    assert taken == [("SMALL", 2), ("FIRST", 10), ("FIRST", 10), ("SECOND", 10)]

@@ -22,6 +22,8 @@ from marketdata.management.output import bad_argument, failed, refuse_bad_settin
 
 # On loopback the venue's weight budget protects nobody; the page should be full at first sight.
 LOOPBACK_WEIGHT = 600_000
+# Trades per second and symbol: lively, and a whole day is fetched within a minute.
+DEMO_RATE = 8
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 
 
@@ -99,7 +101,7 @@ def _settings(settings: Conf, options: dict[str, Any]) -> Conf:
 
 def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
     if options["demo"]:
-        return ["--symbols", ",".join(settings.watched)]
+        return ["--symbols", ",".join(settings.watched), "--rate", str(DEMO_RATE)]
     return ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
 
 
