@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-import numpy as np
-
+from marketdata.core.canonical import ROW, canonical
 from marketdata.core.coverage import Coverage
 from marketdata.core.instrument import Instrument
 from marketdata.core.trades import Trades
@@ -50,19 +49,9 @@ def verified(instrument: Instrument, start_us: int, end_us: int, proof: str) -> 
             "trades": total,
             "sources": ledger.origins(instrument.id, first_id, last_id) if total else {},
             "sha256": digest.hexdigest(),
-            "definition": "SHA-256 over id, ts_us, price, qty, is_buy in ascending id: "
-            "int64, int64, float64, float64, int64, little-endian, row by row",
+            "definition": f"SHA-256 over {ROW}, little-endian, row by row",
         },
     }
-
-
-def canonical(trades: Trades) -> bytes:
-    """Return trades row by row as five 8-byte little-endian numbers."""
-    table = np.empty(len(trades), dtype="<i8,<i8,<f8,<f8,<i8")
-    columns = (trades.id, trades.ts_us, trades.price, trades.qty, trades.is_buy)
-    for name, column in zip(table.dtype.names or (), columns, strict=True):
-        table[name] = column
-    return table.tobytes()
 
 
 def _ends(trades: Trades) -> tuple[int, int]:
