@@ -188,15 +188,23 @@ class AdaptiveRate:
         share = self._share_at(now_s)
         return max(min(self.floor, self.full), int(self.full * share))
 
-    def refused(self, sent_s: float, now_s: float) -> None:
-        """Halve, unless the refused request went out before the last halving could help it."""
+    def refused(self, sent_s: float, now_s: float, rests_s: float = 0.0) -> None:
+        """Halve, unless the refused request went out before the last halving could help it.
+
+        Parameters
+        ----------
+        sent_s, now_s : float
+            When the request went out, and when it was known to be refused, seconds.
+        rests_s : float
+            Nothing is sent for so long, which is no quiet that proves anything.
+        """
         if sent_s < self._since_s:
             return
         share = self._share_at(now_s)
         if self.halvings < self.most_halvings:
             self.halvings += 1
             share = max(share / 2, min(self.floor, self.full) / self.full)
-        self._share, self._since_s = share, now_s
+        self._share, self._since_s = share, now_s + rests_s
 
     def recovers_in_s(self, now_s: float) -> float:
         """Return the seconds until the limit is full again, should no refusal come."""
@@ -211,7 +219,7 @@ class AdaptiveRate:
 
     def _share_at(self, now_s: float) -> float:
         if self._share < 1.0:
-            steps = int((now_s - self._since_s) / self.quiet_s)
+            steps = max(0, int((now_s - self._since_s) / self.quiet_s))
             if self._share + steps * self.step >= 1.0 - ROUNDING:
                 self.reset()
                 return 1.0

@@ -198,8 +198,8 @@ class Asker:
             wait_s = host.shut(kind, verdict.words)
             is_block = kind is Kind.BLOCK
             raise BlockedError(words, status, retryable=is_block, retry_after_s=wait_s)
-        self._limiter.refused(admission)
         wait_s = wait_s or delay_s
+        self._limiter.refused(admission, wait_s)
         if kind is Kind.BAN:
             host.ban(wait_s, verdict.words)
             raise BannedError(words, status, retryable=True, retry_after_s=wait_s)

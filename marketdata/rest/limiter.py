@@ -136,11 +136,11 @@ class Limiter:
             self._minute.withdrawn(admission.weight)
             self._changed.notify_all()
 
-    def refused(self, admission: Admission) -> None:
-        """Slow down: the venue refused this request for its rate."""
+    def refused(self, admission: Admission, rests_s: float = 0.0) -> None:
+        """Slow down: the venue refused this request for its rate, and is not asked for a while."""
         with self._changed:
             self.refusals += 1
-            self._rate.refused(admission.at_s, self._clock.monotonic_s())
+            self._rate.refused(admission.at_s, self._clock.monotonic_s(), rests_s)
 
     def grant(self, venue_limit: int) -> None:
         """Take what the venue says that it grants a minute."""

@@ -230,6 +230,13 @@ def test_a_refusal_while_it_recovers_starts_the_wait_anew():
     assert rate.limit(119.0) == 4800
 
 
+def test_the_pause_after_a_refusal_proves_nothing():
+    rate = AdaptiveRate(1000, floor=100)
+    rate.refused(0.0, 0.0, rests_s=120.0)
+    assert [rate.limit(at) for at in (0.0, 119.0, 179.0, 180.0)] == [500, 500, 500, 600]
+    assert rate.recovers_in_s(0.0) == 420
+
+
 def test_reset_is_whole_at_once():
     rate = AdaptiveRate(1000, floor=1)
     rate.refused(0.0, 0.0)
