@@ -101,8 +101,10 @@ def _settings(settings: Conf, options: dict[str, Any]) -> Conf:
 
 def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
     if options["demo"]:
-        return ["--symbols", ",".join(settings.watched), "--rate", str(DEMO_RATE)]
-    return ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
+        what = ["--symbols", ",".join(settings.watched), "--rate", str(DEMO_RATE)]
+    else:
+        what = ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
+    return [*what, "--weight-limit", str(LOOPBACK_WEIGHT)]
 
 
 def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:

@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from marketdata.core.errors import BadInputError
 from marketdata.management.output import bad_argument, failed, print_json, refuse_bad_settings
 from marketdata.simulator.faults import KINDS, Faults, parsed
+from marketdata.simulator.rules import Rules
 from marketdata.simulator.server import DEFAULT_RATE, DEFAULT_SYMBOLS, Simulator
 
 VENUES = ("all", "binance_spot")
@@ -60,6 +61,12 @@ class Command(BaseCommand):
             help="set a fault from the start; may be repeated",
         )
         parser.add_argument(
+            "--weight-limit",
+            type=int,
+            default=Rules.weight_per_minute,
+            help="request weight granted a minute (default the venue's 6000)",
+        )
+        parser.add_argument(
             "--exit-with-parent",
             action="store_true",
             help="stop when the process that started this one is gone",
@@ -100,7 +107,7 @@ def _simulator(options: dict[str, Any]) -> Simulator:
         Faults(faults)
         if not 0 <= options["port"] < 65_536:
             raise BadInputError(f"--port from 0 to 65535 expected, seen {options['port']}")
-        shared = {"port": options["port"], "faults": faults}
+        shared = {"port": options["port"], "faults": faults, "rules": _rules(options)}
         if options["tape"]:
             tape = _tape_options(options, symbols)
         else:
@@ -111,6 +118,12 @@ def _simulator(options: dict[str, Any]) -> Simulator:
         return Simulator.recorded(options["tape"], **tape, **shared)
     except (BadInputError, OSError) as error:
         raise failed(error if isinstance(error, OSError) else str(error)) from error
+
+
+def _rules(options: dict[str, Any]) -> Rules:
+    if options["weight_limit"] < 1:
+        raise BadInputError(f"--weight-limit above 0 expected, seen {options['weight_limit']}")
+    return Rules(weight_per_minute=options["weight_limit"])
 
 
 def _generated_options(options: dict[str, Any], symbols: list[str]) -> dict[str, Any]:
