@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from marketdata.core.breaker import Breaker
@@ -17,6 +20,8 @@ from marketdata.rest.bans import Bans
 from marketdata.rest.clock import Clock
 from marketdata.rest.verdict import LONGEST_BAN_S, Kind
 
+log = logging.getLogger(__name__)
+
 # How often the table of bans is read: another process on this machine may have been banned.
 BANS_READ_S = 5.0
 # A page of HTML is a firewall's: minutes are needed, and nothing is gained by asking again.
@@ -24,6 +29,8 @@ BLOCK_S = 300.0
 # A region rule stands until the operator changes host or place; one question an hour finds out.
 REGION_S = 3600.0
 RESTS = {Kind.BLOCK: BLOCK_S, Kind.REGION: REGION_S}
+# These need people, or at least their attention.
+LASTING = {Kind.BAN, *RESTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Host:
         self._bans = bans
         self._clock = clock
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
         self._paused_until_s = float("-inf")
         self._bans_read_s = float("-inf")
         self._banned_until_us = 0
@@ -112,23 +120,21 @@ class Host:
 
     def succeeded(self, sent_s: float) -> None:
         """Take that a request was answered properly."""
-        with self._lock:
+        with self._changing():
             self._breaker.succeeded(sent_s)
 
     def failed(self, sent_s: float, reason: str) -> None:
         """Take that a request was not answered, or by an error of the server."""
-        with self._lock:
-            now_s = self._clock.monotonic_s()
-            if self._breaker.state(now_s) != "open":
+        with self._changing() as (now_s, is_open):
+            if not is_open:
                 self._explain(Kind.RETRY, f"it fails again and again, last: {reason}")
             self._breaker.failed(sent_s, now_s)
 
     def refused(self, sent_s: float, wait_s: float, reason: str) -> None:
         """Take that a request was refused for its rate: everybody pauses."""
-        with self._lock:
-            now_s = self._clock.monotonic_s()
+        with self._changing() as (now_s, is_open):
             self._paused_until_s = max(self._paused_until_s, now_s + wait_s)
-            if self._breaker.state(now_s) != "open":
+            if not is_open:
                 self._explain(Kind.RATE, reason)
             self._breaker.refused(sent_s, now_s)
 
@@ -139,17 +145,16 @@ class Host:
 
     def shut(self, kind: Kind, reason: str) -> float:
         """Leave the host alone after a block or a region rule; return for how long, seconds."""
-        with self._lock:
-            self._breaker.trip(self._clock.monotonic_s(), RESTS[kind])
+        with self._changing() as (now_s, _):
             self._explain(kind, reason)
+            self._breaker.trip(now_s, RESTS[kind])
         return RESTS[kind]
 
     def ban(self, wait_s: float, reason: str) -> None:
         """Leave the host alone until a ban ends, restart or not."""
         now_us = self._clock.wall_us()
         until_us = now_us + int(wait_s * 1e6)
-        with self._lock:
-            self._take_ban(until_us, now_us, reason)
+        self._take_ban(until_us, now_us, reason)
         self._bans.keep(self.name, until_us, reason, now_us)
 
     def count(self, outcome: str, seconds: float) -> None:
@@ -178,27 +183,44 @@ class Host:
         with self._lock:
             self._breaker.reset()
             self._paused_until_s = float("-inf")
-            now_us = self._clock.wall_us()
-            if self._banned_until_us > now_us:
-                self._take_ban(self._banned_until_us, now_us, self._reason)
+            until_us, reason = self._banned_until_us, self._reason
+        now_us = self._clock.wall_us()
+        if until_us > now_us:
+            self._take_ban(until_us, now_us, reason)
 
     def _read_bans(self) -> None:
-        now_s = self._clock.monotonic_s()
-        with self._lock:
+        # Whoever comes while the table is read for the first time must wait for the answer.
+        with self._reading:
+            now_s = self._clock.monotonic_s()
             if now_s - self._bans_read_s < BANS_READ_S:
                 return
             self._bans_read_s = now_s
-        until_us, reason = self._bans.until(self.name)
-        with self._lock:
+            until_us, reason = self._bans.until(self.name)
             now_us = self._clock.wall_us()
             until_us = min(until_us, now_us + int(LONGEST_BAN_S * 1e6))
             if until_us > max(now_us, self._banned_until_us):
                 self._take_ban(until_us, now_us, reason)
 
     def _take_ban(self, until_us: int, now_us: int, reason: str) -> None:
-        self._banned_until_us = until_us
-        self._breaker.trip(self._clock.monotonic_s(), (until_us - now_us) / 1e6)
-        self._explain(Kind.BAN, reason)
+        with self._changing() as (now_s, _):
+            self._banned_until_us = until_us
+            self._explain(Kind.BAN, reason)
+            self._breaker.trip(now_s, (until_us - now_us) / 1e6)
 
     def _explain(self, kind: Kind, reason: str) -> None:
         self._kind, self._reason = kind, reason
+
+    @contextmanager
+    def _changing(self) -> Iterator[tuple[float, bool]]:
+        """Change the breaker: give the time and whether it is open, and log what becomes of it."""
+        with self._lock:
+            now_s = self._clock.monotonic_s()
+            was = self._breaker.state(now_s)
+            yield now_s, was == "open"
+            state, for_s = self._breaker.state(now_s), self._breaker.wait_s(now_s)
+            words = (self.name, for_s, self._reason)
+            if state == "open" and was != "open":
+                level = logging.ERROR if self._kind in LASTING else logging.WARNING
+                log.log(level, "host left alone host=%s for_s=%.0f reason=%s", *words)
+            elif state == "closed" and was != "closed":
+                log.info("host asked again host=%s", self.name)
