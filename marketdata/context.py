@@ -22,7 +22,7 @@ from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Ints
 from marketdata.metrics.canonical import state_hash
 from marketdata.metrics.delta import CumulativeDelta
-from marketdata.metrics.profile import Rows, VolumeProfile, row_ticks
+from marketdata.metrics.profile import Levels, Rows, VolumeProfile, row_ticks, rows_of
 from marketdata.metrics.value_area import RULES, value_area
 from marketdata.metrics.vwap import deviation, vwap
 
@@ -348,10 +348,10 @@ class MarketContext:
 
     def snapshot_of(self, scope: Scope, name: str, as_of_us: int) -> Snapshot:
         """Compute the snapshot of a scope in hand, under the name it is asked for."""
-        grid, rows = self.instrument.grid, scope.profile.value()
+        grid, levels = self.instrument.grid, scope.profile.levels()
         path = scope.delta.value()
         bar = scope.bar or Bar(0, 0, 0, 0, 0, 0, 0, 0, 0, -1)
-        binned, area_levels, tied = self._area(rows)
+        binned, area_levels, tied = self._area(levels)
         previous = self.previous_day(as_of_us)
         return Snapshot(
             instrument=self.instrument,
@@ -362,7 +362,7 @@ class MarketContext:
             session_message=self.calendar.message(as_of_us),
             levels={
                 "VWAP": vwap(bar.notional, bar.lots, grid),
-                "VWAP_SD": deviation(rows, grid),
+                "VWAP_SD": deviation(levels, grid),
                 **area_levels,
                 **_previous_levels(previous),
                 **_prices(scope.bar, grid),
@@ -382,17 +382,17 @@ class MarketContext:
             previous_day=previous,
         )
 
-    def _area(self, rows: Rows) -> tuple[Rows, dict[str, float | None], bool]:
+    def _area(self, levels: Levels) -> tuple[Rows, dict[str, float | None], bool]:
         size, grid = self.definition.profile_tick_size, self.instrument.grid
-        binned = rows.binned(row_ticks(size, grid.tick))
+        binned = rows_of(levels, row_ticks(size, grid.tick))
         if not len(binned.sell):
             return binned, {"POC": None, "VAH": None, "VAL": None}, False
         area = value_area(
             binned.volume, self.definition.value_area_pct, self.definition.value_area_rule
         )
         edge = {"POC": area.poc, "VAH": area.high, "VAL": area.low}
-        levels = {name: float(size * (binned.first + row)) for name, row in edge.items()}
-        return binned, dict(levels), area.is_tied
+        prices = {name: float(size * (binned.first + row)) for name, row in edge.items()}
+        return binned, dict(prices), area.is_tied
 
     def hash(self, name: str, as_of_us: int) -> str:
         """Return the SHA-256 of a scope's canonical state, in hexadecimal."""

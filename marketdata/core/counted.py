@@ -59,16 +59,16 @@ class Counted:
 
     @cached_property
     def histogram(self) -> Ints:
-        """Lots per tick and side from `bar.low` to `bar.high`: (ticks, 2) int64, sold and bought.
+        """Lots sold and bought at each tick from `bar.low` to `bar.high`: (2, ticks) int64.
 
         Notes
         -----
         Its float weights are exact: `count` keeps a batch's sum of lots below 2**53.
         """
-        low, high = self.bar.low, self.bar.high
-        keys = (self.ticks - low) * 2 + self.is_buy
-        counts = np.bincount(keys, weights=self.lots, minlength=(high - low + 1) * 2)
-        return counts.astype(np.int64).reshape(-1, 2)
+        length = self.bar.high - self.bar.low + 1
+        keys = self.ticks - self.bar.low + self.is_buy * length
+        counts = np.bincount(keys, weights=self.lots, minlength=2 * length)
+        return counts.astype(np.int64).reshape(2, length)
 
     def bars(self, length_us: int) -> Bars:
         """Cut into bars of a timeframe, in order of appearance.

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
 from marketdata.core.counted import Counted
 from marketdata.core.errors import BadInputError
 from marketdata.core.trades import Ints
 
 # Pages keep memory in proportion to the prices touched: a stray print far away costs one page.
-PAGE = 4096
+PAGE = 1024
 # Up to this many ticks between a batch's extremes a dense count beats sorting.
-DENSE = 1 << 18
+DENSE = 1 << 16
+
+# Ticks that traded, ascending, and the lots sold and bought there: three times (n,) int64.
+Levels = tuple[Ints, Ints, Ints]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,90 +89,103 @@ def row_ticks(height: Decimal, tick: Decimal) -> int:
     >>> row_ticks(Decimal("0.1"), Decimal("0.01"))
     10
     """
-    if not height.is_finite() or height <= 0 or height % tick:
+    # As fractions: the remainder of two decimals far apart has too many digits to be one.
+    ticks = Fraction(height) / Fraction(tick) if height.is_finite() else Fraction(0)
+    if ticks <= 0 or ticks.denominator != 1:
         raise BadInputError(
             f"a PROFILE_TICK_SIZE that is a positive multiple of the venue's tick {tick} "
             f"expected, seen {height}"
         )
-    return int(height / tick)
+    return int(ticks)
+
+
+def rows_of(levels: Levels, row_ticks: int = 1) -> Rows:
+    """Group levels into rows `row_ticks` ticks high, by floor division of the tick.
+
+    Notes
+    -----
+    O(levels + rows): the height decides how much memory a wide profile takes, not the tick.
+    """
+    ticks, sell, buy = levels
+    if not len(ticks):
+        return Rows(0, row_ticks, sell, buy)
+    rows = ticks // row_ticks
+    first = int(rows[0])
+    starts = np.flatnonzero(np.diff(rows, prepend=first - 1))
+    sides = np.zeros((2, int(rows[-1]) - first + 1), dtype=np.int64)
+    sides[0, rows[starts] - first] = np.add.reduceat(sell, starts)
+    sides[1, rows[starts] - first] = np.add.reduceat(buy, starts)
+    return Rows(first, row_ticks, sides[0], sides[1])
 
 
 class VolumeProfile:
     """Integer histogram of lots per tick and side. Additions commute, so order cannot matter."""
 
     def __init__(self) -> None:
-        self._pages: dict[int, npt.NDArray[np.int64]] = {}
+        self._pages: dict[int, Ints] = {}
 
     def update(self, batch: Counted) -> None:
         """Count a batch: O(n + ticks between its extremes)."""
         if len(batch) == 1:
             page, row = divmod(int(batch.ticks[0]), PAGE)
-            self._page(page)[row, int(batch.is_buy[0])] += batch.lots[0]
-            return
-        if batch.bar.high - batch.bar.low < DENSE:
+            self._page(page)[int(batch.is_buy[0]), row] += batch.lots[0]
+        elif batch.bar.high - batch.bar.low < DENSE:
             self._add_dense(batch.bar.low, batch.histogram)
         else:
-            self._add_sparse(batch)
+            self._add_levels(_levels_of(batch))
 
-    def _page(self, number: int) -> npt.NDArray[np.int64]:
+    def _page(self, number: int) -> Ints:
         page = self._pages.get(number)
         if page is None:
-            page = self._pages[number] = np.zeros((PAGE, 2), dtype=np.int64)
+            page = self._pages[number] = np.zeros((2, PAGE), dtype=np.int64)
         return page
 
-    def _add_dense(self, low: int, counts: npt.NDArray[np.int64]) -> None:
-        done = 0
-        while done < len(counts):
+    def _add_dense(self, low: int, counts: Ints) -> None:
+        done, length = 0, counts.shape[1]
+        while done < length:
             number, row = divmod(low + done, PAGE)
-            part = counts[done : done + PAGE - row]
-            self._page(number)[row : row + len(part)] += part
-            done += len(part)
+            part = counts[:, done : done + PAGE - row]
+            self._page(number)[:, row : row + part.shape[1]] += part
+            done += part.shape[1]
 
-    def _add_sparse(self, batch: Counted) -> None:
-        pages, rows = np.divmod(batch.ticks, PAGE)
-        for number in np.unique(pages).tolist():
-            part = pages == number
-            sides = batch.is_buy[part].astype(np.intp)
-            np.add.at(self._page(number), (rows[part], sides), batch.lots[part])
+    def _add_levels(self, levels: Levels) -> None:
+        ticks, sell, buy = levels
+        pages, rows = np.divmod(ticks, PAGE)
+        starts = np.flatnonzero(np.diff(pages, prepend=-1)).tolist()
+        for start, end in pairwise([*starts, len(ticks)]):
+            page, at = self._page(int(pages[start])), rows[start:end]
+            page[0, at] += sell[start:end]
+            page[1, at] += buy[start:end]
 
-    def value(self) -> Rows:
-        """Return the rows at the venue's tick."""
+    def value(self, row_ticks: int = 1) -> Rows:
+        """Return the rows, each `row_ticks` ticks high."""
+        return rows_of(self.levels(), row_ticks)
+
+    def levels(self) -> Levels:
+        """Return only the ticks that traded, ascending."""
         if not self._pages:
             empty = np.zeros(0, dtype=np.int64)
-            return Rows(0, 1, empty, empty)
-        numbers = sorted(self._pages)
-        dense = np.zeros(((numbers[-1] - numbers[0] + 1) * PAGE, 2), dtype=np.int64)
-        for number in numbers:
-            start = (number - numbers[0]) * PAGE
-            dense[start : start + PAGE] = self._pages[number]
-        sell, buy = dense[:, 0].copy(), dense[:, 1].copy()
-        traded = np.flatnonzero(sell + buy)
-        low, high = int(traded[0]), int(traded[-1]) + 1
-        return Rows(numbers[0] * PAGE + low, 1, sell[low:high], buy[low:high])
-
-    def levels(self) -> tuple[Ints, Ints, Ints]:
-        """Return only the ticks that traded, ascending: (ticks, sell lots, buy lots)."""
-        found = [
-            (number, np.flatnonzero(page[:, 0] + page[:, 1])) for number, page in self._ordered()
-        ]
-        if not found:
-            empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty
-        ticks = np.concatenate([number * PAGE + rows for number, rows in found])
-        counts = np.concatenate([self._pages[number][rows] for number, rows in found])
-        return ticks, counts[:, 0], counts[:, 1]
-
-    def _ordered(self) -> list[tuple[int, npt.NDArray[np.int64]]]:
-        return sorted(self._pages.items(), key=lambda item: item[0])
+        numbers = sorted(self._pages)
+        sell, buy = np.concatenate([self._pages[number] for number in numbers], axis=1)
+        traded = np.flatnonzero(sell | buy)
+        shifts = (np.array(numbers) - np.arange(len(numbers))) * PAGE
+        return traded + shifts[traded // PAGE], sell[traded], buy[traded]
 
     def scale(self, ticks: int, lots: int) -> None:
         """Recount on a grid that is `ticks` and `lots` times finer."""
         levels, sell, buy = self.levels()
         self.reset()
-        for level, sold, bought in zip(levels * ticks, sell * lots, buy * lots, strict=True):
-            page, row = divmod(int(level), PAGE)
-            self._page(page)[row] += (sold, bought)
+        self._add_levels((levels * ticks, sell * lots, buy * lots))
 
     def reset(self) -> None:
         """Forget everything."""
         self._pages.clear()
+
+
+def _levels_of(batch: Counted) -> Levels:
+    """Sort a batch into its levels."""
+    ticks, rows = np.unique(batch.ticks, return_inverse=True)
+    sides = np.zeros((2, len(ticks)), dtype=np.int64)
+    np.add.at(sides, (batch.is_buy.astype(np.intp), rows), batch.lots)
+    return ticks, sides[0], sides[1]

@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 
 from marketdata.core.instrument import Grid
-from marketdata.metrics.profile import Rows
+from marketdata.metrics.profile import Levels
 
 
 def vwap(notional: int, lots: int, grid: Grid) -> float | None:
@@ -33,13 +33,13 @@ def vwap(notional: int, lots: int, grid: Grid) -> float | None:
     return float(Fraction(notional, lots) * Fraction(grid.tick)) if lots else None
 
 
-def deviation(rows: Rows, grid: Grid) -> float | None:
+def deviation(levels: Levels, grid: Grid) -> float | None:
     """Return one volume-weighted standard deviation of price, quote per base.
 
     Parameters
     ----------
-    rows : Rows
-        Profile at the venue's tick.
+    levels : Levels
+        Ticks that traded, with the lots sold and bought there.
 
     Returns
     -------
@@ -50,11 +50,11 @@ def deviation(rows: Rows, grid: Grid) -> float | None:
     -----
     σ² = Σ v·(p − mean)² / Σ v, the centred form: Σp²v/Σv − mean² cancels at 100,000-dollar prices.
     """
-    volume = rows.volume.astype(np.float64)
-    total = volume.sum()
-    if not total:
+    ticks, sell, buy = levels
+    if not len(ticks):
         return None
-    offset = np.arange(len(volume), dtype=np.float64)
-    offset -= (offset * volume).sum() / total
-    variance = (volume * offset * offset).sum() / total
-    return float(np.sqrt(variance)) * rows.row_ticks * grid.tick_size
+    volume = (sell + buy).astype(np.float64)
+    offset = (ticks - ticks[0]).astype(np.float64)
+    total = volume.sum()
+    offset -= np.dot(offset, volume) / total
+    return float(np.sqrt(np.dot(volume, offset * offset) / total)) * grid.tick_size

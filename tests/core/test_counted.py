@@ -104,8 +104,8 @@ def test_the_histogram_holds_every_lot_at_its_tick_and_side(trades):
     for _, tick, lots, is_buy in rows_of(batch):
         expected[tick, int(is_buy)] += lots
     found = {
-        (batch.bar.low + row, side): int(batch.histogram[row, side])
-        for row, side in zip(*np.nonzero(batch.histogram), strict=True)
+        (batch.bar.low + row, side): int(batch.histogram[side, row])
+        for side, row in zip(*np.nonzero(batch.histogram), strict=True)
     }
     assert found == expected
 
