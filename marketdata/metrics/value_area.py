@@ -85,13 +85,15 @@ def value_area(
     py-market-profile (one row).
     """
     _check(volume, pct, rule, tie)
-    poc, tied = point_of_control(volume)
-    below = [0, *np.cumsum(np.asarray(volume, dtype=np.int64)).tolist()]
-    share = Fraction(str(pct))
+    held, step = np.asarray(volume, dtype=np.int64), RULES[rule]
+    poc, tied = point_of_control(held)
+    share, total = Fraction(str(pct)), int(held.sum())
     # acc >= pct * total in whole numbers: acc >= ceil(numerator * total / denominator).
-    target = -(-share.numerator * below[-1] // share.denominator)
-    low, high = _grow(below, poc, target, RULES[rule], tie)
-    return ValueArea(poc, low, high, below[high + 1] - below[low], tied)
+    target = -(-share.numerator * total // share.denominator)
+    above, below = _sums(held[poc + 1 :], step), _sums(held[:poc][::-1], step)
+    up, down, inside = _grow(above, below, target - int(held[poc]), tie)
+    low, high = max(0, poc - down * step), min(len(held) - 1, poc + up * step)
+    return ValueArea(poc, low, high, int(held[poc]) + inside, tied)
 
 
 def _check(volume: Sequence[int] | Ints, pct: float, rule: str, tie: str) -> None:
@@ -105,18 +107,22 @@ def _check(volume: Sequence[int] | Ints, pct: float, rule: str, tie: str) -> Non
         raise BadInputError("a profile with volume expected, seen none")
 
 
-def _grow(below: list[int], poc: int, target: int, step: int, tie: str) -> tuple[int, int]:
-    """Widen [low, high] around the POC; `below[i]` is the volume of all rows under row i."""
-    low = high = poc
-    last = len(below) - 2
+def _sums(outward: Ints, step: int) -> list[int]:
+    """Sum rows `step` at a time, from the POC outward (fewer at the edge); -1 says: no more."""
+    starts = np.arange(0, len(outward), step)
+    return [*(np.add.reduceat(outward, starts).tolist() if len(starts) else ()), -1]
+
+
+def _grow(above: list[int], below: list[int], target: int, tie: str) -> tuple[int, int, int]:
+    """Take the larger of the next sums until `target` is reached: how many, and what they hold."""
+    up = down = acc = 0
     prefers_up, prefers_down = tie != "down", tie != "up"
-    while below[high + 1] - below[low] < target:
-        to_high = high + step if high + step < last else last
-        to_low = low - step if low > step else 0
-        up = below[to_high + 1] - below[high + 1] if high < last else -1
-        down = below[low] - below[to_low] if low else -1
-        if up > down or (up == down and prefers_up):
-            high = to_high
-        if down > up or (up == down and prefers_down):
-            low = to_low
-    return low, high
+    while acc < target:
+        more, less = above[up], below[down]
+        if more > less or (more == less and prefers_up):
+            acc += more
+            up += 1
+        if less > more or (more == less and prefers_down):
+            acc += less
+            down += 1
+    return up, down, acc
