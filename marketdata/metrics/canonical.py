@@ -22,7 +22,8 @@ def state_hash(
         Names and plain values, hashed as JSON with sorted keys.
     columns : dict of (values, unit)
         Whole numbers and what one of them is worth (None: a plain count). Values are brought to
-        the coarsest power-of-ten unit first, so that a finer grid gives the same hash.
+        the coarsest power-of-ten unit first (1 where all are zero), so that a finer grid gives
+        the same hash.
 
     Returns
     -------
@@ -40,10 +41,12 @@ def state_hash(
 
 
 def _coarsest(values: Ints, unit: Decimal) -> tuple[Ints, Decimal]:
+    if not values.any():
+        return values, Decimal(1)
     _, digits, exponent = unit.normalize().as_tuple()
     values = values * int("".join(map(str, digits)))
     power = int(exponent)
-    while values.any() and not (values % 10).any():
+    while not (values % 10).any():
         values = values // 10
         power += 1
     return values, Decimal(1).scaleb(power)
