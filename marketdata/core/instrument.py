@@ -11,8 +11,8 @@ import numpy as np
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.trades import Floats, Ints
 
-# Reading a decimal and counting its steps rounds three times: a whole number of steps is off by at
-# most 3 parts in 2**53. Up to 15 digits anything finer than the grid is farther off than that.
+# Reading a decimal and bringing it to whole steps and back rounds a few times, by a part in 2**53
+# each. Up to 15 digits anything finer than the grid is farther off than that.
 ROUNDING = 2.0**-51
 # Above it every float64 is whole, and would fit any grid.
 MOST_STEPS = 2.0**53
@@ -113,13 +113,16 @@ class Instrument:
 
 
 def _count(values: Floats, step: Decimal, what: str) -> Ints:
-    scaled = _scaled(values, step)
-    if len(scaled) == 1:
-        only = float(scaled[0])
-        if only < MOST_STEPS and abs(only - (whole := round(only))) <= only * ROUNDING:
-            return np.array([whole], dtype=np.int64)
-    steps = np.rint(scaled)
-    fits = (np.abs(scaled - steps) <= scaled * ROUNDING) & (scaled < MOST_STEPS)
+    inverse = 1 / step
+    is_whole = inverse == inverse.to_integral_value()
+    # Multiplying by a whole number keeps one rounding; dividing by 0.01 would add a second.
+    factor = float(inverse if is_whole else step)
+    steps = np.rint(values * factor if is_whole else values / factor)
+    back = steps / factor if is_whole else steps * factor
+    fits = back == values
+    if not fits.all():
+        fits = np.abs(back - values) <= values * ROUNDING
+    fits &= steps < MOST_STEPS
     if not fits.all():
         at = int(np.argmin(fits))
         raise OffGridError(
@@ -127,14 +130,6 @@ def _count(values: Floats, step: Decimal, what: str) -> Ints:
             f"seen {float(values[at])!r} in row {at}"
         )
     return steps.astype(np.int64)
-
-
-def _scaled(values: Floats, step: Decimal) -> Floats:
-    # Multiplying by a whole number keeps one rounding; dividing by 0.01 would add a second.
-    inverse = 1 / step
-    if inverse == inverse.to_integral_value():
-        return values * float(inverse)
-    return values / float(step)
 
 
 def _refine(values: Floats, step: Decimal, what: str) -> Decimal:
