@@ -33,7 +33,7 @@ KINDS: dict[str, tuple[Kind, str]] = {
     "duplicate": (PROBABILITY, "a trade frame is sent twice"),
     "reorder": (PROBABILITY, "a trade frame changes places with the next of its batch"),
     "garbage": (PROBABILITY, "an invalid frame is sent before a trade frame"),
-    "slow": (SECONDS, "every trade frame is late by this"),
+    "slow": (SECONDS, "every trade frame is late by this or, after a busy while, up to twice this"),
     "disconnect_every": (SECONDS, "a stream connection is cut at this age"),
     "skip_while_down": (TIMES, "trades the next connection does not see, at each cut"),
     "skip": (TIMES, "the next trades are not sent"),

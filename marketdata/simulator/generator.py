@@ -148,9 +148,8 @@ class GeneratedMarket:
         return self.id_at(day_us), self.id_at(day_us + DAY_US) - 1
 
     def start(self) -> None:
-        """Play from now on; a second call changes nothing."""
-        if self._played is None:
-            self._played = self.last_id
+        """Play from now on."""
+        self._played = self.last_id
 
     def due(self, at_most: int) -> Trades:
         """Play what has happened since the last call, `at_most` trades at once."""

@@ -55,7 +55,7 @@ class Market(Protocol):
         """Return first and last id of the archived UTC day that opens at `day_us`, or None."""
 
     def start(self) -> None:
-        """Begin to play; a second call changes nothing."""
+        """Begin to play, or go on after a pause."""
 
     def due(self, at_most: int) -> Trades:
         """Play the trades whose time has come, `at_most` at once, and return them."""

@@ -16,6 +16,7 @@ SHORTEST_S = 0.002
 LONGEST_S = 0.25
 # A reordered trade needs a neighbour in its batch, so trades are gathered meanwhile.
 GATHER_S = 0.25
+EVERYTHING = 1 << 62
 
 
 class Pump:
@@ -54,7 +55,7 @@ class Pump:
         self._patience_s = patience_s
         self._listeners: dict[Connection, int] = {}
         self._unseen_id = -1
-        self._wanted = asyncio.Event()
+        self._wanted = asyncio.Event()  # bound to the loop that first waits for it
 
     def join(self, connection: Connection) -> None:
         """Add a listener; it gets trades from the market's position on."""
@@ -79,10 +80,14 @@ class Pump:
 
     async def run(self) -> None:
         """Play until cancelled."""
+        self._wanted = asyncio.Event()
         await self._wanted.wait()
         self.market.start()
-        self.played_id = self.market.last_id
         is_paced = self.market.is_paced
+        if self.played and not is_paced:
+            # The venue was down; what traded meanwhile is history, not news.
+            self.market.due(EVERYTHING)
+        self.played_id = self.market.last_id
         while True:
             await (self._readers() if is_paced else self._clock())
             batch = self.market.due(BATCH)

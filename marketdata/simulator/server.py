@@ -105,6 +105,11 @@ class Simulator:
         self.stop()
 
     @property
+    def is_running(self) -> bool:
+        """Whether the venue serves; False after `stop`, and if a part of it has failed."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
     def port(self) -> int:
         """The port, once started."""
         return self._port
@@ -136,9 +141,9 @@ class Simulator:
 
     def stop(self) -> None:
         """Close every connection and the port; a second call changes nothing."""
-        if self._thread is None or self._loop is None or self._stopping is None:
+        if self._thread is None or self._loop is None:
             return
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        self._loop.call_soon_threadsafe(self._stop)
         self._thread.join(STOP_S)
         self._thread = None
 
@@ -162,25 +167,29 @@ class Simulator:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            port = await _opened(runner, self._port)
-        except OSError as error:
+            async with asyncio.TaskGroup() as group:
+                work = [group.create_task(part) for part in self._venue.work()]
+                await asyncio.sleep(0)
+                await self._open(runner, opened)
+                await self._stopping.wait()
+                for task in work:
+                    task.cancel()
+        finally:
+            self._venue.warden.dismiss()
             await runner.cleanup()
+
+    async def _open(self, runner: web.AppRunner, opened: Future[int]) -> None:
+        try:
+            await web.TCPSite(runner, HOST, self._port).start()
+        except OSError as error:
             opened.set_exception(error)
-            return
-        opened.set_result(port)
-        work = [asyncio.create_task(part) for part in self._venue.work()]
-        await self._stopping.wait()
-        for task in work:
-            task.cancel()
-        await asyncio.gather(*work, return_exceptions=True)
-        self._venue.warden.dismiss()
-        await runner.cleanup()
+            self._stop()
+        else:
+            opened.set_result(int(runner.addresses[0][1]))
+
+    def _stop(self) -> None:
+        if self._stopping:
+            self._stopping.set()
 
     async def _label(self, request: web.Request, response: web.StreamResponse) -> None:
         response.headers["X-Simulated"] = self.label
-
-
-async def _opened(runner: web.AppRunner, port: int) -> int:
-    await web.TCPSite(runner, HOST, port).start()
-    address = runner.addresses[0]
-    return int(address[1])

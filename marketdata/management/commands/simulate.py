@@ -88,6 +88,8 @@ class Command(BaseCommand):
             while not stopped.wait(WATCH_S):
                 if options["exit_with_parent"] and os.getppid() != parent:
                     break
+                if not simulator.is_running:
+                    raise failed("the simulator has failed; its error is above")
         finally:
             simulator.stop()
 

@@ -19,6 +19,8 @@ WHOLE = re.compile(r"[0-9]{1,20}")
 SYMBOL_RANGE = r"^[\w\-._&&[^a-z]]{1,50}$"
 SYMBOL = re.compile(r"(?:(?![a-z])[\w\-.]){1,50}")
 SYMBOLS_RANGE = rf'^\[("{SYMBOL_RANGE[1:-1]}"(,"{SYMBOL_RANGE[1:-1]}"){{0,}}){{0,1}}\]$'
+TRADING = "TRADING"
+STATUSES = (TRADING, "END_OF_DAY", "HALT", "BREAK", "CANCEL_ONLY")
 OFFSET = re.compile(r"([+-]?)(\d{1,2})(?::(\d\d))?")
 # From here on a number is microseconds; as milliseconds it would be the year 5138.
 FIRST_US = 10**14
@@ -140,23 +142,29 @@ class Query:
         """Return what `symbol` names."""
         if not self.has("symbol"):
             raise missing("symbol")
-        return self._named(self.values["symbol"], "symbol")
+        listing = self._named(self.values["symbol"], "symbol")
+        if not self._is_status_met():
+            raise RefusedError(
+                -1220, "The symbol's status does not match the requested symbolStatus."
+            )
+        return listing
 
     def asked(self) -> list[Listing] | None:
-        """Return what `symbol` or `symbols` names; None for neither."""
+        """Return what `symbol` or `symbols` names; None for neither, which is all."""
         if self.has("symbol") and self.has("symbols"):
             raise RefusedError(-1128, "Combination of optional parameters invalid.")
         if self.has("symbol"):
             return [self.listing()]
         if not self.has("symbols"):
-            return None
+            return None if self._is_status_met() else []
         try:
             names = msgspec.json.decode(self.values["symbols"], type=list[str])
         except msgspec.DecodeError:
             raise illegal("symbols", SYMBOLS_RANGE) from None
         if len(set(names)) != len(names):
             raise RefusedError(-1151, "Symbol is present multiple times in the list.")
-        return [self._named(name, "symbols") for name in names]
+        named = [self._named(name, "symbols") for name in names]
+        return named if self._is_status_met() else []
 
     def interval(self) -> str:
         """Return `interval`."""
@@ -177,6 +185,13 @@ class Query:
         if not -12 * HOUR_US <= offset <= 14 * HOUR_US:
             raise invalid("timeZone")
         return offset
+
+    def _is_status_met(self) -> bool:
+        """Tell whether `symbolStatus` fits: everything here is trading."""
+        status = self.values.get("symbolStatus", TRADING)
+        if status not in STATUSES:
+            raise RefusedError(-1122, "Invalid symbolStatus.")
+        return status == TRADING
 
     def _named(self, symbol: str, parameter: str) -> Listing:
         if not SYMBOL.fullmatch(symbol):

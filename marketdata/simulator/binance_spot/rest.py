@@ -39,20 +39,20 @@ class Endpoint:
     params : tuple of str
         Names it knows; symbol, interval and the like are checked by the answer.
     weight : int or callable
-        Request weight, by the parameters sent and the number of symbols where it depends on them.
-    since : callable, optional
-        Returns since when the past is needed, where counting it may take longer than a stream
+        Request weight, by the parameters sent where it depends on them.
+    past : callable, optional
+        Returns whose past is needed since when, where counting it may take longer than a stream
         should wait: it is then counted beside the loop first.
     """
 
     answer: Callable[[Venue, Query], bytes]
     params: tuple[str, ...] = ()
-    weight: int | Callable[[Mapping[str, str], int], int] = 1
-    since: Callable[[Query, Listing], int] | None = None
+    weight: int | Callable[[Mapping[str, str]], int] = 1
+    past: Callable[[Venue, Query], list[tuple[Listing, int]]] | None = None
 
-    def cost(self, sent: Mapping[str, str], symbols: int) -> int:
+    def cost(self, sent: Mapping[str, str]) -> int:
         """Return the weight of one request, whether it will be refused or not."""
-        return self.weight if isinstance(self.weight, int) else self.weight(sent, symbols)
+        return self.weight if isinstance(self.weight, int) else self.weight(sent)
 
 
 def _json(answer: Any) -> bytes:
@@ -71,8 +71,7 @@ def server_time(venue: Venue, query: Query) -> bytes:
 
 def exchange_info(venue: Venue, query: Query) -> bytes:
     """Return limits and symbols."""
-    wanted = query.asked()
-    listings = list(venue.listings.values()) if wanted is None else wanted
+    listings = _wanted(venue, query)
     now = _now_us(venue) // query.unit
     limit = venue.rules.weight_per_minute
     return _json(info.exchange_info(listings, now, limit, venue.label))
@@ -145,41 +144,47 @@ def ticker_day(venue: Venue, query: Query) -> bytes:
 
 
 def _each(venue: Venue, query: Query, answer: Callable[[Listing], dict[str, Any]]) -> bytes:
-    wanted = query.asked()
-    if query.has("symbol") and wanted:
-        return _json(answer(wanted[0]))
-    listings = list(venue.listings.values()) if wanted is None else wanted
-    return _json([answer(listing) for listing in listings])
+    answers = [answer(listing) for listing in _wanted(venue, query)]
+    return _json(answers[0] if query.has("symbol") else answers)
+
+
+def _wanted(venue: Venue, query: Query) -> list[Listing]:
+    asked = query.asked()
+    return list(venue.listings.values()) if asked is None else asked
 
 
 def _now_us(venue: Venue) -> int:
     return next(iter(venue.listings.values())).market.now_us()
 
 
-def _since_candles(query: Query, listing: Listing) -> int:
+def _past_of_candles(venue: Venue, query: Query) -> list[tuple[Listing, int]]:
+    listing = query.listing()
     length_us = LENGTHS.get(query.interval(), 31 * DAY_US)
     newest_us = listing.market.now_us() - query.limit(500, 1000) * length_us
-    return newest_us if (start_us := query.start_us()) is None else start_us
+    start_us = query.start_us()
+    return [(listing, newest_us if start_us is None else start_us)]
 
 
-def _since_day(query: Query, listing: Listing) -> int:
-    return listing.market.now_us() - DAY_US
+def _past_of_day(venue: Venue, query: Query) -> list[tuple[Listing, int]]:
+    return [(one, one.market.now_us() - DAY_US) for one in _wanted(venue, query)]
 
 
-def _depth_weight(sent: Mapping[str, str], symbols: int) -> int:
+def _depth_weight(sent: Mapping[str, str]) -> int:
     text = sent.get("limit", "")
     limit = int(text) if text.isdecimal() else 100
     return next((cost for most, cost in ((100, 5), (500, 25), (1000, 50)) if limit <= most), 250)
 
 
-def _ticker_weight(sent: Mapping[str, str], symbols: int) -> int:
+def _ticker_weight(sent: Mapping[str, str]) -> int:
     return 2 if "symbol" in sent else 4
 
 
-def _day_weight(sent: Mapping[str, str], symbols: int) -> int:
+def _day_weight(sent: Mapping[str, str]) -> int:
     if "symbol" in sent:
         return 2
-    asked = sent["symbols"].count(",") + 1 if "symbols" in sent else symbols
+    if "symbols" not in sent:
+        return 80
+    asked = sent["symbols"].count(",") + 1
     return 2 if asked <= 20 else 40 if asked <= 100 else 80
 
 
@@ -197,10 +202,10 @@ ENDPOINTS = {
     "aggTrades": Endpoint(
         agg_trades, ("symbol", "fromId", "startTime", "endTime", "limit"), weight=4
     ),
-    "klines": Endpoint(klines, KLINES, weight=2, since=_since_candles),
-    "uiKlines": Endpoint(klines, KLINES, weight=2, since=_since_candles),
+    "klines": Endpoint(klines, KLINES, weight=2, past=_past_of_candles),
+    "uiKlines": Endpoint(klines, KLINES, weight=2, past=_past_of_candles),
     "avgPrice": Endpoint(average_price, ("symbol",), weight=2),
     "ticker/price": Endpoint(ticker_price, SOME, weight=_ticker_weight),
     "ticker/bookTicker": Endpoint(ticker_book, SOME, weight=_ticker_weight),
-    "ticker/24hr": Endpoint(ticker_day, (*SOME, "type"), weight=_day_weight, since=_since_day),
+    "ticker/24hr": Endpoint(ticker_day, (*SOME, "type"), weight=_day_weight, past=_past_of_day),
 }

@@ -55,9 +55,17 @@ class Ticks:
         """Send candles that are over at once, others every two seconds, until cancelled."""
         while True:
             await asyncio.sleep(BEAT_S)
-            for listing in self._listings:
-                for interval in self._streams.intervals(listing):
-                    await self._candle(listing, interval)
+            followed = {
+                f"{listing.stream}@kline_{interval}": (listing, interval)
+                for listing in self._listings
+                for interval in self._streams.intervals(listing)
+            }
+            # Who comes back to a candle stream gets what is under way, not what was missed.
+            self._courses = {
+                name: self._courses[name] for name in followed if name in self._courses
+            }
+            for name, (listing, interval) in followed.items():
+                await self._candle(name, listing, interval)
 
     def best(self, listing: Listing) -> None:
         """Send the best bid and ask where they changed."""
@@ -93,8 +101,7 @@ class Ticks:
                 top = wire.levels(Levels.of(listing.made_book(), count), listing.grid)
                 self._streams.publish(name, lambda unit, top=top: top)  # type: ignore[misc]
 
-    async def _candle(self, listing: Listing, interval: str) -> None:
-        name = f"{listing.stream}@kline_{interval}"
+    async def _candle(self, name: str, listing: Listing, interval: str) -> None:
         now_us = listing.market.now_us()
         opened_us = int(intervals.opens(interval, now_us, now_us + 1)[0])
         course = self._courses.get(name)

@@ -118,7 +118,7 @@ class BinanceSpot:
     async def _answer(
         self, request: web.Request, endpoint: Endpoint, fault: str | None
     ) -> web.Response:
-        verdict = self.weights.charge(endpoint.cost(dict(request.query), len(self.listings)))
+        verdict = self.weights.charge(endpoint.cost(request.query))
         limit = self.rules.weight_per_minute
         if verdict.status == 429:
             return self._refused(http_faults.too_much(limit), verdict.retry_after_s)
@@ -136,9 +136,8 @@ class BinanceSpot:
     async def _answered(self, request: web.Request, endpoint: Endpoint) -> web.Response:
         unit = time_unit(request.headers.get("X-MBX-TIME-UNIT"))
         query = Query.of(request.query, endpoint.params, self.listings, unit)
-        if endpoint.since:
-            for listing in query.asked() or self.listings.values():
-                since_us = endpoint.since(query, listing)
+        if endpoint.past:
+            for listing, since_us in endpoint.past(self, query):
                 await asyncio.to_thread(listing.history.warm, since_us)
         return _json(endpoint.answer(self, query))
 
