@@ -64,7 +64,11 @@ class Level:
 
 def places(step: float) -> int:
     """Return how many decimals a tick or lot has."""
-    return next((n for n in range(12) if abs(step * 10**n - round(step * 10**n)) < 1e-6), 12)
+    return next((n for n in range(12) if _is_whole(step * 10**n)), 12)
+
+
+def _is_whole(value: float) -> bool:
+    return round(value) >= 1 and abs(value - round(value)) < 1e-6 * value
 
 
 def number(value: float | None, decimals: int) -> str:

@@ -23,7 +23,9 @@ const MOST_RANGES = 6;
 
 export function places(step) {
   for (let n = 0; n < 12; n += 1) {
-    if (Math.abs(step * 10 ** n - Math.round(step * 10 ** n)) < 1e-6) return n;
+    const scaled = step * 10 ** n;
+    const whole = Math.round(scaled);
+    if (whole >= 1 && Math.abs(scaled - whole) < 1e-6 * scaled) return n;
   }
   return 12;
 }

@@ -1,0 +1,154 @@
+"""Numbers as people read them."""
+
+import pytest
+
+from marketdata.views.figures import (
+    covered,
+    event_text,
+    figures,
+    holes,
+    ladder,
+    number,
+    places,
+    signed,
+    window,
+)
+
+
+@pytest.mark.parametrize(
+    ("step", "decimals"),
+    [(0.01, 2), (0.1, 1), (1.0, 0), (10.0, 0), (0.5, 1), (0.25, 2), (1e-05, 5), (1e-08, 8)],
+)
+def test_places(step, decimals):
+    assert places(step) == decimals
+
+
+@pytest.mark.parametrize(
+    ("value", "decimals", "text"),
+    [
+        (1234567.891, 2, "1,234,567.89"),
+        (-1234.5, 1, "−1,234.5"),
+        (0.0, 2, "0.00"),
+        (999.0, 0, "999"),
+        (1000.0, 0, "1,000"),
+        (None, 2, "–"),
+    ],
+)
+def test_number(value, decimals, text):
+    assert number(value, decimals) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1.0, "+1.00"), (-1.0, "−1.00"), (0.0, "0.00"), (-0.001, "0.00"), (0.001, "0.00")],
+)
+def test_signed(value, text):
+    assert signed(value, 2) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "text"),
+    [
+        (1.0, "100.0000 %"),
+        (863_402 / 863_403, "99.9998 %"),
+        (999_999_999 / 1_000_000_000, "99.9999 %"),
+        (2 / 3, "66.6666 %"),
+        (0.57, "57.0000 %"),
+        (None, "–"),
+    ],
+)
+def test_only_a_whole_scope_reads_a_hundred(ratio, text):
+    assert covered(ratio) == text
+
+
+def test_window():
+    assert window("2024-01-01T08:00:00.000Z", "2024-01-01T12:00:00.000Z") == "08:00–12:00 UTC"
+    assert window("2024-01-01T00:00:00.000Z", "2024-01-02T00:00:00.000Z") == "00:00–24:00 UTC"
+
+
+def test_holes_newest_first():
+    assert holes([]) == ""
+    assert holes([[3, 5], [10, 10]]) == "10–10 (1) · 3–5 (3)"
+    assert holes([[n, n] for n in range(0, 16, 2)]).endswith("· 4–4 (1) · and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("kind", "detail", "text"),
+    [
+        ("gap", {"first_id": 5, "last_id": 1004, "reason": "sequence"}, "1,000 trades missing"),
+        ("gap_closed", {"first_id": 5, "last_id": 6}, "2 trades refilled, ids 5–6"),
+        ("session_change", {"from": "off", "to": "london"}, "session off → london"),
+        ("day_roll", {}, "a new UTC day begins"),
+        ("grid_refined", {"tick": "0.001", "lot": "1"}, "finer grid: tick 0.001, lot 1"),
+        ("feed_state", {}, "feed state"),
+    ],
+)
+def test_event_text(kind, detail, text):
+    assert event_text({"kind": kind, "ts": "", "detail": detail}).startswith(text)
+
+
+NOTHING = dict.fromkeys(
+    ("VWAP", "VWAP_SD", "POC", "VAH", "VAL", "PDH", "PDL", "PDC", "OPEN", "HIGH", "LOW", "LAST")
+)
+EMPTY = {
+    "as_of": "2024-01-01T00:00:01.000Z",
+    "start": "2024-01-01T00:00:00.000Z",
+    "end": "2024-01-02T00:00:00.000Z",
+    "session": {
+        "name": "off",
+        "start": "2024-01-01T00:00:00.000Z",
+        "end": "2024-01-01T08:00:00.000Z",
+        "active": False,
+        "message": "Off hours",
+    },
+    "levels": NOTHING,
+    "volume": 0.0,
+    "buy_volume": 0.0,
+    "sell_volume": 0.0,
+    "cumulative_delta": 0.0,
+    "delta_min": 0.0,
+    "delta_max": 0.0,
+    "trades": 0,
+    "coverage": {
+        "expected": 0,
+        "held": 0,
+        "missing": 0,
+        "ratio": None,
+        "proof": "id_exact",
+        "ranges": [],
+        "sources": {},
+    },
+    "definition": {"tick_size": 0.01, "lot_size": 1e-05},
+    "precision": "exact",
+}
+
+
+def test_nothing_is_shown_as_nothing():
+    found = figures(EMPTY, None, None)
+    shown = {name: found[name].text for name in ("price", "change", "coverage", "bought_share")}
+    assert shown == {"price": "–", "change": "■ –", "coverage": "–", "bought_share": "–"}
+    assert {row.price for row in ladder(EMPTY, None)} == {"–"}
+    assert (found["session"].text, found["session_note"].text) == ("Off hours", "")
+
+
+def test_ladder_goes_by_price_and_ends_with_the_unknown():
+    levels = {**NOTHING, "VWAP": 100.0, "VWAP_SD": 2.0, "POC": 103.0, "LOW": 99.0, "LAST": 5.0}
+    rows = ladder({**EMPTY, "levels": levels}, 101.0)
+    known = [(row.name, row.price) for row in rows if row.price != "–"]
+    assert known == [
+        ("VWAP+3", "106.00"),
+        ("VWAP+2", "104.00"),
+        ("POC", "103.00"),
+        ("VWAP+1", "102.00"),
+        ("LAST", "101.00"),
+        ("VWAP", "100.00"),
+        ("LOW", "99.00"),
+        ("VWAP-1", "98.00"),
+        ("VWAP-2", "96.00"),
+        ("VWAP-3", "94.00"),
+    ]
+    away = {row.name: (row.distance.text, row.distance.side, row.share) for row in rows}
+    assert away["POC"] == ("−2.00", "down", "−1.94 %")
+    assert away["LOW"] == ("+2.00", "up", "+2.02 %")
+    assert away["PDH"] == ("–", "flat", "–")
+    assert away["LAST"] == ("", "", "")
