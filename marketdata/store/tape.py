@@ -11,7 +11,7 @@ from pathlib import Path
 
 from marketdata.core.errors import BadTradesError, TapeError
 from marketdata.core.trades import Trades
-from marketdata.store import tape_capture, tape_csv
+from marketdata.store import lake, tape_capture, tape_csv
 
 FORMATS = "Binance archive zip or csv, Bybit csv(.gz), Parquet of ours, raw capture"
 SYMBOL = re.compile(r"^(?:.*_)?([A-Z0-9]{5,20})[-_](?:aggTrades|trades|\d{4}-\d\d-\d\d)")
@@ -106,16 +106,6 @@ def _symbol_of(path: Path) -> str:
 
 
 def _parquet(path: Path) -> tuple[str, str, Reader]:
-    import pyarrow.parquet as parquet
-
-    file = parquet.ParquetFile(path)
-    told = {
-        key.decode(): value.decode() for key, value in (file.schema_arrow.metadata or {}).items()
-    }
-
-    def read(size: int) -> Iterator[Trades]:
-        with parquet.ParquetFile(path) as columns:
-            for batch in columns.iter_batches(size, ["id", "ts_us", "price", "qty", "is_buy"]):
-                yield Trades.of(*(c.to_numpy(zero_copy_only=False) for c in batch.columns))
-
-    return told.get("source", "binance_ws"), told.get("symbol", ""), read
+    told = lake.told(path)
+    source, symbol = told.get("source", "binance_ws"), told.get("symbol", "")
+    return source, symbol, lambda size: lake.batches(path, size)
