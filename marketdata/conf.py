@@ -28,6 +28,7 @@ class Hosts:
 
     rest: str
     ws: str
+    archive: str
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,11 @@ class Conf:
 
     def hosts(self, source: str) -> Hosts:
         """Return the hosts of a feed. Raises KeyError for a name that is no feed."""
-        return {"binance_ws": Hosts(self.binance_rest_url, self.binance_ws_url)}[source]
+        return {
+            "binance_ws": Hosts(
+                self.binance_rest_url, self.binance_ws_url, self.binance_archive_url
+            )
+        }[source]
 
     @property
     def database_path(self) -> Path:

@@ -94,6 +94,24 @@ class Received:
     errors: list[FrameError] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Files in which a venue publishes a channel's finished UTC days.
+
+    Parameters
+    ----------
+    path, checksum : callable
+        (symbol, date as `2024-01-01`) → path of the day's file, and of the text that starts with
+        its SHA-256, from the root of the archive's host.
+    published_s : float
+        How long after the end of a day its file can be expected.
+    """
+
+    path: Callable[[str, str], str]
+    checksum: Callable[[str, str], str]
+    published_s: float
+
+
 @dataclass(frozen=True)
 class Channel:
     """One kind of public trades: how it is streamed, and how its past is paged by id.
@@ -112,6 +130,11 @@ class Channel:
         (symbol, ts_us) → the question for the first trade at or after a time.
     page_of, first_of : callable
         Body of those answers → trades, or the id (None where there is none yet). Raise FrameError.
+    archive : Archive or None
+        Where its finished days are files.
+    time_step_us : int
+        Resolution of its times, microseconds. Files may be finer; cut to it, every way to a trade
+        gives the same row.
     """
 
     name: str
@@ -121,6 +144,8 @@ class Channel:
     page_of: Callable[[bytes], Trades]
     first: Callable[[str, int], Question]
     first_of: Callable[[bytes], int | None]
+    archive: Archive | None = None
+    time_step_us: int = 1
 
 
 @dataclass(frozen=True)
