@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import pytest
 
-from marketdata.conf import Conf
 from marketdata.core.errors import (
     BannedError,
     BlockedError,
@@ -15,58 +14,16 @@ from marketdata.core.errors import (
     StoppedError,
     VenueError,
 )
-from marketdata.rest.client import VenueClient
 from marketdata.rest.clock import Clock
-from marketdata.rest.pool import Pool, new_limiter
 from marketdata.venues.base import Question
-from marketdata.venues.binance_spot import VENUE
-from tests.rest.hand import HandClock, MemoryBans, in_thread, until
+from tests.rest.hand import BINANCE, in_thread, until
 from tests.rest.server import Server, html, reply, reset, truncated
 
 PING = Question("/api/v3/ping")
-BINANCE = replace(VENUE, retryable_codes=frozenset({-1021, -1008, -1001}))
-# The middle of the jitter: delays are 0.5, 1, 2, 4, 8.
-MIDDLE = 0.5
 
 
 def refused(code, status=400):
     return reply(status, f'{{"code":{code},"msg":"Words."}}')
-
-
-@pytest.fixture
-def server():
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture
-def clock():
-    return HandClock()
-
-
-@pytest.fixture
-def bans():
-    return MemoryBans()
-
-
-@pytest.fixture
-def made(server, clock, bans):
-    """Make clients that share a pool, or with `restarted=True` nothing but the bans."""
-    clients = []
-    pools = {}
-
-    def make(venue=BINANCE, restarted=False, clock=clock, random01=MIDDLE, stop=None, **settings):
-        conf = Conf(backfill_public_delay_ms=0, **settings)
-        pool = Pool(conf, new_limiter(venue, conf, clock), clock, bans)
-        pool = pool if restarted else pools.setdefault("shared", pool)
-        stop = stop or threading.Event()
-        client = VenueClient(venue, server.url, conf, stop, pool=pool, random01=lambda: random01)
-        clients.append(client)
-        return client
-
-    yield make
-    for client in clients:
-        client.close()
 
 
 def waits(clock):

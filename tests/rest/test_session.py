@@ -23,12 +23,6 @@ PEM = Path(__file__).parent / "selfsigned.pem"
 
 
 @pytest.fixture
-def server():
-    with Server() as server:
-        yield server
-
-
-@pytest.fixture
 def stop():
     return threading.Event()
 

@@ -1,14 +1,10 @@
-from dataclasses import replace
-
 import pytest
 from requests.structures import CaseInsensitiveDict
 
 from marketdata.rest.session import Reply
 from marketdata.rest.verdict import Kind, judge, retry_after_s
-from marketdata.venues.binance_spot import VENUE
-from tests.rest.hand import START_US
+from tests.rest.hand import BINANCE, START_US
 
-BINANCE = replace(VENUE, retryable_codes=frozenset({-1021, -1008, -1001}))
 # START_US is 2025-10-09 09:00:00 UTC.
 DATE = "Thu, 09 Oct 2025 09:00:00 GMT"
 PAGE = b"<!DOCTYPE html><html>Request blocked</html>"
