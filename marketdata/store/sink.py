@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from marketdata.context import DAY, MarketContext, Snapshot
+from marketdata.context import DAY, Snapshot
 from marketdata.core.candles import candle
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
@@ -60,11 +60,13 @@ class StoreSink:
             if scope.window.name == OFF or self._written.get(key) == scope.trades:
                 continue
             self._written[key] = scope.trades
-            as_of_us = min(clock(), scope.window.end_us - 1)
-            self._put(context, context.snapshot_of(scope, scope.window.name, as_of_us))
+            # The venue's clock may be ahead of ours: its day begins while ours ends.
+            as_of_us = max(scope.window.start_us, min(clock(), scope.window.end_us - 1))
+            snapshot = context.snapshot_of(scope, scope.window.name, as_of_us)
+            self._put(snapshot, scope.hash(context.instrument.grid))
 
-    def _put(self, context: MarketContext, snapshot: Snapshot) -> None:
-        fields = _fields(snapshot, context.hash(snapshot.scope, snapshot.as_of_us))
+    def _put(self, snapshot: Snapshot, state_hash: str) -> None:
+        fields = _fields(snapshot, state_hash)
         window, instrument_id = snapshot.window, snapshot.instrument.id
         if snapshot.scope == DAY:
             row = DailyLevel(
