@@ -32,7 +32,7 @@ LONGEST_WORDS = 200
 # What msgspec raises: text that is not UTF-8 and nesting without end come as Python's own errors.
 BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 T = TypeVar("T")
-WRAPPER = b'{"stream"'
+WRAPPER = b'"stream"'
 
 
 class _Reader:
@@ -49,10 +49,15 @@ class _Reader:
 
     def read_all(self, frames: Sequence[bytes]) -> list[Any]:
         """Return the events of frames of one form."""
-        if frames and frames[0].startswith(WRAPPER):
+        if frames and _is_wrapped(frames[0]):
             decode = self.wrapped.decode
             return [decode(frame).data for frame in frames]
         return list(map(self.raw.decode, frames))
+
+
+def _is_wrapped(frame: bytes) -> bool:
+    # The venue puts it first; where it does not, the frame is odd and looked at again.
+    return WRAPPER in frame[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def _one_by_one(
     reader = readers.strict
     for frame in frames:
         try:
-            event = reader.read(frame, frame.startswith(WRAPPER))
+            event = reader.read(frame, _is_wrapped(frame))
         except BROKEN as error:
             event = _odd(readers.loose, frame, error, received)
             if event is None:
