@@ -103,6 +103,12 @@ class Asker:
         """Return the host asked at present."""
         return self._pool.host(self._url())
 
+    def reset(self) -> None:
+        """Return to the full limit and ask every host again, as an operator wants; bans stay."""
+        self._limiter.reset()
+        for url in self.urls:
+            self._pool.host(url).reset()
+
     def close(self) -> None:
         """Close the connections."""
         with self._lock:

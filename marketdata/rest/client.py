@@ -174,6 +174,10 @@ class VenueClient:
         host = self._asker.host().status()
         return ClientStatus(self.label, host, self.limiter.status(), self._asker.retries)
 
+    def reset(self) -> None:
+        """Return to the full limit and ask every host again, as an operator wants; bans stay."""
+        self._asker.reset()
+
     def close(self) -> None:
         """Close the connections."""
         self._asker.close()

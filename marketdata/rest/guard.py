@@ -43,7 +43,7 @@ class Guard:
         return min(left_s, SLICE_S)
 
 
-_guard: ContextVar[Guard | None] = ContextVar("guard", default=None)
+_guard: ContextVar[Guard] = ContextVar("guard")
 
 
 @contextmanager
@@ -69,18 +69,16 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         guard = _guard.get()
-        while guard is not None:
+        while True:
             self._sock.settimeout(guard.slice_s())
             try:
                 return self._sock.recv_into(buffer)
             except TimeoutError:
                 continue
-        return self._sock.recv_into(buffer)
 
     def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._file.close()
+        super().close()
+        self._file.close()
 
 
 class _Socket:

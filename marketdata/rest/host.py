@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ BLOCK_S = 300.0
 # A region rule stands until the operator changes host or place; one question an hour finds out.
 REGION_S = 3600.0
 RESTS = {Kind.BLOCK: BLOCK_S, Kind.REGION: REGION_S}
+SLOWNESS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # These need people, or at least their attention.
 LASTING = {Kind.BAN, *RESTS}
 
@@ -52,6 +54,8 @@ class HostStatus:
         Answers by HTTP status, and `lost` for none.
     seconds : float
         Sum of the time that answers took.
+    slowness : tuple of int
+        Answers by time: up to each edge of `SLOWNESS_S`, and beyond the last one.
     """
 
     host: str
@@ -61,6 +65,7 @@ class HostStatus:
     banned_until_us: int | None
     answers: dict[str, int]
     seconds: float
+    slowness: tuple[int, ...]
 
 
 class Host:
@@ -89,6 +94,7 @@ class Host:
         self._reason = ""
         self._answers: Counter[str] = Counter()
         self._seconds = 0.0
+        self._slowness = [0] * (len(SLOWNESS_S) + 1)
 
     def wait_s(self) -> float:
         """Return for how long nothing may be asked, seconds; 0 when it may."""
@@ -162,6 +168,7 @@ class Host:
         with self._lock:
             self._answers[outcome] += 1
             self._seconds += seconds
+            self._slowness[bisect_left(SLOWNESS_S, seconds)] += 1
 
     def status(self) -> HostStatus:
         """Return the state for people."""
@@ -176,6 +183,7 @@ class Host:
                 banned_until_us=self._banned_until_us if is_banned else None,
                 answers=dict(self._answers),
                 seconds=self._seconds,
+                slowness=tuple(self._slowness),
             )
 
     def reset(self) -> None:

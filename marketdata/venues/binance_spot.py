@@ -303,4 +303,7 @@ VENUE = Venue(
     clock=lambda: Question("/api/v3/time"),
     clock_of=lambda body: parsed(_clock, body).serverTime * 1000,
     error_of=_error_of,
+    fallbacks={"https://api.binance.com": "https://data-api.binance.vision"},
+    # Disconnected, timed out twice over, overloaded, out of time: reads may be repeated.
+    retryable_codes=frozenset({-1001, -1006, -1007, -1008, -1021}),
 )

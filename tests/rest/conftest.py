@@ -5,7 +5,8 @@ import pytest
 from marketdata.conf import Conf
 from marketdata.rest.client import VenueClient
 from marketdata.rest.pool import Pool, new_limiter
-from tests.rest.hand import BINANCE, HandClock, MemoryBans
+from marketdata.venues.binance_spot import VENUE as BINANCE
+from tests.rest.hand import HandClock, MemoryBans
 from tests.rest.server import Server
 
 

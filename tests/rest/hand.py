@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 
 from marketdata.core.errors import StoppedError
 from marketdata.rest.clock import Clock
-from marketdata.venues.binance_spot import VENUE
 
-BINANCE = replace(VENUE, retryable_codes=frozenset({-1021, -1008, -1001}))
 START_US = 1_760_000_400_000_000
 
 

@@ -15,9 +15,11 @@ from marketdata.core.errors import (
     VenueError,
 )
 from marketdata.rest.clock import Clock
+from marketdata.rest.limiter import Priority
 from marketdata.venues.base import Question
-from tests.rest.hand import BINANCE, in_thread, until
-from tests.rest.server import Server, html, reply, reset, truncated
+from marketdata.venues.binance_spot import VENUE as BINANCE
+from tests.rest.hand import HandClock, in_thread, until
+from tests.rest.server import Server, html, reply, reset, silent, truncated
 
 PING = Question("/api/v3/ping")
 
@@ -162,6 +164,11 @@ def test_without_a_fallback_a_region_rule_is_said_clearly_and_not_retried(server
     with pytest.raises(BlockedError):
         client.ask(PING)
     assert len(server.requests) == 2
+
+
+def test_binance_has_a_fallback_and_whoever_replaces_its_host_has_none():
+    assert BINANCE.fallbacks["https://api.binance.com"] == "https://data-api.binance.vision"
+    assert len(BINANCE.fallbacks) == 1
 
 
 def test_when_the_fallback_is_closed_too_it_ends(server, made):
@@ -380,3 +387,86 @@ def test_stop_ends_any_wait_in_time(server, made, fault):
     with pytest.raises(StoppedError):
         client.ask(PING)
     assert len(server.requests) == 1
+
+
+def test_stop_ends_a_request_under_way_and_frees_the_probe(server, made, clock):
+    stop = threading.Event()
+    server.then(html(403), silent)
+    client, other = made(stop=stop), made()
+    with pytest.raises(BlockedError):
+        client.ask(PING)
+    clock.now_s += 300
+    stopped = []
+
+    def probe():
+        with pytest.raises(StoppedError):
+            client.ask(PING)
+        stopped.append(True)
+
+    thread = in_thread(probe)
+    until(lambda: len(server.requests) == 2)
+    stop.set()
+    thread.join(2)
+    assert stopped == [True]
+    other.ask(PING)
+    assert other.status().host.state == "closed"
+
+
+def test_who_waited_for_room_while_the_host_was_banned_does_not_go(server, made):
+    client = made(clock=HandClock(is_held=True), binance_rate_limit_per_minute=10)
+    heavy = Question("/api/v3/depth", weight=10)
+    client.ask(heavy, Priority.LIVE)
+    refused = []
+
+    def wait():
+        with pytest.raises(BannedError):
+            client.ask(heavy, Priority.LIVE)
+        refused.append(True)
+
+    thread = in_thread(wait)
+    until(lambda: client.limiter.status().waiting == 1)
+    clock, host = client._asker._clock, client._asker.host()
+    host.ban(600, "meanwhile")
+    clock.now_s += 60
+    thread.join(2)
+    assert refused == [True]
+    assert len(server.requests) == 1
+    assert client.limiter.status().used == 0
+
+
+def test_reset_by_hand_opens_everything_but_a_ban(server, made, clock):
+    server.then(reply(429, Retry_After="1000", Date=NOW))
+    client = made()
+    with pytest.raises(VenueError):
+        client.ask(PING)
+    assert (client.status().limiter.limit, client.status().host.rests_s) == (600, 1000)
+    client.reset()
+    client.ask(PING)
+    assert client.status().limiter.limit == 1200
+    server.then(reply(418, Retry_After="1000"))
+    with pytest.raises(BannedError):
+        client.ask(PING)
+    client.reset()
+    with pytest.raises(BannedError, match="is not asked for 1000 s more"):
+        client.ask(PING)
+    assert len(server.requests) == 3
+
+
+def test_a_late_failure_does_not_hide_why_a_host_rests(server, made, clock):
+    client = made()
+    host = client._asker.host()
+    sent_s = host.enter()
+    host.ban(600, "too much")
+    host.failed(sent_s, "reset by peer")
+    host.refused(sent_s, 1.0, "slow down")
+    with pytest.raises(BannedError, match="too much"):
+        client.ask(PING)
+
+
+def test_answers_are_counted_by_status_and_time(server, made):
+    server.then(reply(500), reset)
+    client = made()
+    client.ask(PING)
+    status = client.status().host
+    assert status.answers == {"500": 1, "lost": 1, "200": 1}
+    assert sum(status.slowness) == 3

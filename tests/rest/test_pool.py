@@ -11,7 +11,8 @@ from marketdata.rest.bans import STORED
 from marketdata.rest.client import VenueClient
 from marketdata.rest.pool import Pool, new_limiter, shared_pool
 from marketdata.venues.base import Question
-from tests.rest.hand import BINANCE, HandClock, in_thread
+from marketdata.venues.binance_spot import VENUE as BINANCE
+from tests.rest.hand import HandClock, in_thread
 from tests.rest.server import Server, reply
 
 PING = Question("/api/v3/ping")

@@ -15,6 +15,7 @@ from marketdata.core.errors import (
     StoppedError,
     UntrustedHostError,
 )
+from marketdata.rest.guard import POOLS, GuardedAdapter
 from marketdata.rest.session import VERSION, Session, checked_host
 from tests.rest.hand import in_thread, until
 from tests.rest.server import Server, bomb, dripping, html, reply, reset, silent, truncated
@@ -305,3 +306,10 @@ def test_hosts_that_may_be_asked(url, is_loopback):
 def test_hosts_that_may_not_be_asked(url):
     with pytest.raises(BadInputError, match="expected, seen"):
         checked_host(url)
+
+
+def test_through_a_proxy_reads_are_guarded_too():
+    adapter = GuardedAdapter(1)
+    manager = adapter.proxy_manager_for("http://127.0.0.1:8499")
+    assert manager.pool_classes_by_scheme is POOLS
+    adapter.close()

@@ -14,7 +14,8 @@ from marketdata.rest.pool import Pool, new_limiter
 from marketdata.simulator.rules import Rules
 from marketdata.simulator.server import Simulator
 from marketdata.venues.base import Question
-from tests.rest.hand import BINANCE, MemoryBans, ScaledClock
+from marketdata.venues.binance_spot import VENUE as BINANCE
+from tests.rest.hand import MemoryBans, ScaledClock
 
 PING = Question("/api/v3/ping")
 SPEED = 40

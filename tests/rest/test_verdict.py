@@ -3,7 +3,8 @@ from requests.structures import CaseInsensitiveDict
 
 from marketdata.rest.session import Reply
 from marketdata.rest.verdict import Kind, judge, retry_after_s
-from tests.rest.hand import BINANCE, START_US
+from marketdata.venues.binance_spot import VENUE as BINANCE
+from tests.rest.hand import START_US
 
 # START_US is 2025-10-09 09:00:00 UTC.
 DATE = "Thu, 09 Oct 2025 09:00:00 GMT"
