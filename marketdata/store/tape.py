@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from marketdata.core.trades import Trades
 from marketdata.store import lake, tape_capture, tape_csv
 
 FORMATS = "Binance archive zip or csv, Bybit csv(.gz), Parquet of ours, raw capture"
+# zlib's own error is what a flipped bit in the middle of a zip comes to.
+DAMAGES = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)
 SYMBOL = re.compile(r"^(?:.*_)?([A-Z0-9]{5,20})[-_](?:aggTrades|trades|\d{4}-\d\d-\d\d)")
 
 
@@ -45,7 +48,7 @@ class Tape:
             for trades in self._read(size):
                 if len(trades):
                     yield trades.checked().sorted()
-        except (BadTradesError, zipfile.BadZipFile, gzip.BadGzipFile, EOFError) as error:
+        except (BadTradesError, *DAMAGES) as error:
             raise TapeError(f"{self.path.name}: {error}") from error
 
 
@@ -67,7 +70,7 @@ def open_tape(path: Path | str, *, source: str | None = None, symbol: str | None
         raise TapeError(f"{path}: a file expected, there is none")
     try:
         found_source, found_symbol, read = _look(path)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, UnicodeDecodeError) as error:
+    except (UnicodeDecodeError, *DAMAGES) as error:
         raise TapeError(f"{path.name}: {FORMATS} expected, seen a damaged file: {error}") from error
     symbol = symbol or found_symbol or _symbol_of(path)
     if not symbol:

@@ -47,14 +47,14 @@ def is_capture(line: str) -> bool:
 
 def look(path: Path) -> tuple[str, str]:
     """Return source and symbol of a capture's trades. Raises TapeError where there are none."""
-    _, first = next(_events(path, _channel(path)), (b"", None))
+    _, first = next(_events(path, channel_of(path)), (b"", None))
     if first is None:
         raise TapeError(f"{path.name}: aggTrade or trade frames expected, seen none")
     is_futures = "usdm" in path.name or b'"X"' in _
     return "binance_futures" if is_futures else "binance_ws", first.s
 
 
-def _channel(path: Path) -> str:
+def channel_of(path: Path) -> str:
     """Return `aggTrade` where the capture holds any, else `trade`."""
     with opened(path) as file:
         for number, line in enumerate(file):
@@ -84,7 +84,7 @@ def _events(path: Path, channel: str) -> Iterator[tuple[bytes, _Trade]]:
 
 def batches(path: Path, size: int) -> Iterator[Trades]:
     """Yield a capture's trades in batches of `size`."""
-    channel = _channel(path)
+    channel = channel_of(path)
     rows: list[tuple[int, int, float, float, bool]] = []
     for _, event in _events(path, channel):
         id = event.a if channel == "aggTrade" else event.t
