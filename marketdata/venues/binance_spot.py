@@ -24,7 +24,6 @@ from marketdata.venues.binance_wire import (
     Amount,
     Id,
     Time,
-    are_times,
     columns,
     decoder,
     parsed,
@@ -147,10 +146,7 @@ _klines = msgspec.json.Decoder(list[_Kline], strict=False)
 
 
 def _page(rows_of: msgspec.json.Decoder[list[Any]], body: bytes) -> Trades:
-    rows = parsed(rows_of, body)
-    if not are_times(rows):
-        raise FrameError("number", "times from 2010 to 2100 in one unit expected", body)
-    return columns(rows)
+    return columns(parsed(rows_of, body), body)
 
 
 def _path(suffix: str) -> Callable[[Sequence[str]], str]:

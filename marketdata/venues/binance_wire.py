@@ -25,7 +25,6 @@ Id = Annotated[int, Meta(ge=0, lt=2**51)]
 Amount = Annotated[float, Meta(gt=0, lt=1e15)]
 # Milliseconds by default, microseconds where the URL asks for them.
 Time = Annotated[int, Meta(ge=EARLIEST_US // 1000, lt=LATEST_US)]
-MICROSECONDS = 10**14
 LATEST_MS = LATEST_US // 1000
 LARGEST_FRAME = 1 << 20
 LONGEST_WORDS = 200
@@ -72,23 +71,46 @@ def _decode(readers: _Readers, frames: Sequence[bytes], symbols: frozenset[str])
     """Decode frames into trades by symbol; whatever is no trade becomes a control or an error."""
     received = Received()
     try:
-        events = readers.strict.read_all(frames)
-    except BROKEN:
-        events = None
-    seen = {event.s for event in events or ()}
-    if events is None or not seen <= symbols or not are_times(events):
-        events = _one_by_one(readers, frames, symbols, received)
-        seen = {event.s for event in events}
-    for symbol in sorted(seen):
-        own = events if len(seen) == 1 else [event for event in events if event.s == symbol]
-        received.trades[symbol] = columns(own)
+        batches = _by_symbol(readers.strict.read_all(frames), symbols)
+    except (*BROKEN, FrameError):
+        batches = _by_symbol(_one_by_one(readers, frames, symbols, received), symbols)
+    received.trades = batches
     return received
 
 
-def are_times(events: list[Any]) -> bool:
-    """Whether all times are of one unit and within its bounds; decoding has seen to the rest."""
+def _by_symbol(events: list[Any], symbols: frozenset[str]) -> dict[str, Trades]:
+    seen = {event.s for event in events}
+    if not seen <= symbols:
+        raise FrameError("symbol", "subscribed symbols expected")
+    if len(seen) == 1:
+        return {events[0].s: columns(events)}
+    return {name: columns([event for event in events if event.s == name]) for name in sorted(seen)}
+
+
+def columns(events: list[Any], raw: bytes = b"") -> Trades:
+    """Turn decoded trades into a batch: fields `id`, `p`, `q`, `T`, `m`.
+
+    Raises
+    ------
+    FrameError
+        Times of two units, or between the bounds of milliseconds and those of microseconds.
+        Decoding has seen to all the rest.
+    """
+    count = len(events)
     times = [event.T for event in events]
-    return max(times, default=0) < LATEST_MS or min(times) >= EARLIEST_US
+    ts_us = np.fromiter(times, np.int64, count)
+    if max(times, default=0) < LATEST_MS:
+        ts_us *= 1000
+    elif min(times) < EARLIEST_US:
+        raise FrameError("number", "times from 2010 to 2100 in one unit expected", raw)
+    return Trades(
+        np.fromiter([event.id for event in events], np.int64, count),
+        ts_us,
+        np.fromiter([event.p for event in events], np.float64, count),
+        np.fromiter([event.q for event in events], np.float64, count),
+        # The buyer was the maker: the aggressor sold.
+        np.fromiter([not event.m for event in events], np.bool_, count),
+    )
 
 
 def _one_by_one(
@@ -108,8 +130,10 @@ def _one_by_one(
             reader = readers.loose
         if event.s not in symbols or LATEST_MS <= event.T < EARLIEST_US:
             received.errors.append(_foreign(event, symbols, frame))
-        else:
-            events.append(event)
+            continue
+        if event.T < LATEST_MS:
+            event.T *= 1000
+        events.append(event)
     return events
 
 
@@ -117,23 +141,6 @@ def _foreign(event: Any, symbols: frozenset[str], frame: bytes) -> FrameError:
     if event.s in symbols:
         return FrameError("number", f"a time from 2010 to 2100 expected, seen {event.T}", frame)
     return FrameError("symbol", f"a subscribed symbol expected, seen {_cut(event.s)!r}", frame)
-
-
-def columns(events: list[Any]) -> Trades:
-    """Turn decoded trades into a batch: fields `id`, `p`, `q`, `T`, `m`."""
-    count = len(events)
-    return Trades(
-        np.fromiter([event.id for event in events], np.int64, count),
-        np.fromiter(
-            [event.T if event.T >= MICROSECONDS else event.T * 1000 for event in events],
-            np.int64,
-            count,
-        ),
-        np.fromiter([event.p for event in events], np.float64, count),
-        np.fromiter([event.q for event in events], np.float64, count),
-        # The buyer was the maker: the aggressor sold.
-        np.fromiter([not event.m for event in events], np.bool_, count),
-    )
 
 
 def _odd(loose: _Reader, frame: bytes, error: Exception, received: Received) -> Any | None:
