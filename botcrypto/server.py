@@ -11,6 +11,9 @@ from marketdata.core.errors import BotCryptoError
 
 log = logging.getLogger(__name__)
 
+# How long requests in flight are given when the server stops.
+DRAIN_S = 1.0
+
 
 class ListenError(BotCryptoError):
     """The port cannot be had."""
@@ -48,8 +51,23 @@ def serve(host: str, port: int, on_ready: Callable[[str, asyncio.AbstractEventLo
         server_name="botcrypto",
     )
     server.run()
+    drain(daphne_server.twisted_loop)
     if not served:
         raise ListenError(
             f"cannot listen on {host} port {port}: it is in use or not ours; "
             "choose another with --port or BACKEND_PORT"
         )
+
+
+def drain(loop: asyncio.AbstractEventLoop, timeout_s: float = DRAIN_S) -> None:
+    """Let requests in flight finish, then cancel them.
+
+    Their threads wait for the loop; left alone they would keep the process from ending.
+    """
+    tasks = asyncio.all_tasks(loop)
+    if not tasks or loop.is_closed():
+        return
+    _, late = loop.run_until_complete(asyncio.wait(tasks, timeout=timeout_s))
+    for task in late:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*late, return_exceptions=True))

@@ -11,7 +11,7 @@ from marketdata import live
 from marketdata.context import MarketContext, PreviousDay
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid, Instrument
-from marketdata.core.timeframe import DAY_US, HOUR_US, SECOND_US, open_us
+from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.feeds.flow import EventTape, Flow
 from marketdata.payload import event_payload
@@ -127,13 +127,14 @@ def yesterday(running: live.Live, symbol: str, high: float, low: float, close: f
 
 
 def history(running: live.Live, symbol: str, seed: int, price: float, rate: float) -> Trades:
-    """Feed the day so far, a few hours at least, with one hole; return it."""
+    """Feed the day so far, a few hours at least, with one hole an hour ago; return it."""
     now_us = running.clock()
     start_us = min(open_us(now_us, DAY_US), now_us - 5 * HOUR_US)
     count = int((now_us - start_us) / SECOND_US * rate)
     trades = walk(seed, count, start_us, now_us, price=price, first_id=1_000_000)
-    lost = 1_000_000 + int(count * 0.93)
-    feed(running, symbol, trades, hole=(lost, lost + 411))
+    hole_us = open_us(now_us - HOUR_US, 15 * MINUTE_US) + 6 * MINUTE_US
+    first, after = np.searchsorted(trades.ts_us, [hole_us, hole_us + 2 * MINUTE_US])
+    feed(running, symbol, trades, hole=(int(trades.id[first]), int(trades.id[after]) - 1))
     yesterday(running, symbol, price * 1.012, price * 0.985, price * 0.998)
     return trades
 

@@ -1,28 +1,31 @@
 """Serves a desk of made-up trades: `python -m tests.pages.served PORT [LABEL [SYMBOL …]]`."""
 
+import asyncio
+import faulthandler
 import os
+import signal
 import sys
 import threading
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botcrypto.settings")
 
-from daphne.server import Server, twisted_loop
-
-from botcrypto.asgi import application
+import django
 
 RATE = 6.0
 
 
 def main(port: int, label: str, symbols: list[str]) -> None:
     """Migrate, fill the day so far, trade on, serve until SIGTERM."""
+    django.setup()
     from django.core.management import call_command
 
+    from botcrypto.server import serve
     from marketdata import live
     from tests.pages import desk
 
+    faulthandler.register(signal.SIGUSR1, all_threads=True)
     call_command("migrate", verbosity=0)
     running = desk.build(*symbols, label=label)
-    running.publisher.start(twisted_loop)
     running.writer.start()
     live.start(running)
     stop = threading.Event()
@@ -31,13 +34,14 @@ def main(port: int, label: str, symbols: list[str]) -> None:
         threading.Thread(
             target=desk.trade_on, args=(running, symbol, last, RATE, stop), daemon=True
         ).start()
-    endpoint = f"tcp:port={port}:interface=127.0.0.1"
-    Server(
-        application,
-        endpoints=[endpoint],
-        ready_callable=lambda: print("serving", flush=True),
-    ).run()
+
+    def ready(url: str, loop: asyncio.AbstractEventLoop) -> None:
+        running.publisher.start(loop)
+        print("serving", flush=True)
+
+    serve("127.0.0.1", port, ready)
     stop.set()
+    running.publisher.stop()
     running.flow.stop()
     running.writer.stop()
 
