@@ -127,31 +127,27 @@ class Asker:
     ) -> T:
         host = self._pool.host(url)
         admission, sent_s = self._admitted(host, question.weight, priority)
-        reply = self._exchanged(url, question, host, admission, sent_s)
-        verdict = judge(self.venue, reply)
-        if verdict.kind is not Kind.OK:
-            self._react(host, verdict, reply.status, admission, sent_s, delay_s)
         try:
-            value = read(reply)
-        except FrameError as error:
-            if is_json(reply.body):
-                host.succeeded(sent_s)
-                raise
-            host.failed(sent_s, str(error))
-            raise FrameError("json", f"{host.name}: {error.detail}", reply.body) from error
-        host.succeeded(sent_s)
-        return value
+            reply = self._exchanged(url, question, host, admission, sent_s)
+            verdict = judge(self.venue, reply)
+            if verdict.kind is not Kind.OK:
+                self._react(host, verdict, reply.status, admission, sent_s, delay_s)
+            return _value(host, reply, read, sent_s)
+        finally:
+            # Without a verdict, by stop or by a bug, another request may probe.
+            host.left(sent_s)
 
     def _admitted(self, host: Host, weight: int, priority: Priority) -> tuple[Admission, float]:
         """Wait until host and limiter let a request go; return its room and when it goes."""
+        urgent = priority is Priority.LIVE
         while True:
             self._clock.pause(0, self._stop)
-            while (wait_s := host.wait_s()) > 0:
+            while (wait_s := host.wait_s(urgent=urgent)) > 0:
                 if wait_s > PATIENCE_S:
                     raise host.resting(wait_s)
                 self._clock.pause(min(wait_s, LOOK_S), self._stop)
             admission = self._limiter.acquire(weight, priority, self._stop)
-            sent_s = host.enter()
+            sent_s = host.enter(urgent=urgent)
             if sent_s is not None:
                 return admission, sent_s
             # Banned or paused while it waited for room.
@@ -164,7 +160,6 @@ class Asker:
         try:
             reply = self._session(url).get(question.path, question.params)
         except StoppedError:
-            host.left(sent_s)
             raise
         except BotCryptoError as error:
             host.count("lost", self._clock.monotonic_s() - sent_s)
@@ -257,6 +252,20 @@ class Asker:
                     url, conf.http_user_agent, conf.binance_api_timeout, self._stop, self._clock
                 )
             return self._sessions[url]
+
+
+def _value(host: Host, reply: Reply, read: Callable[[Reply], T], sent_s: float) -> T:
+    """Read a good answer, and tell the host by it."""
+    try:
+        value = read(reply)
+    except FrameError as error:
+        if is_json(reply.body):
+            host.succeeded(sent_s)
+            raise
+        host.failed(sent_s, str(error))
+        raise FrameError("json", f"{host.name}: {error.detail}", reply.body) from error
+    host.succeeded(sent_s)
+    return value
 
 
 def _told_s(error: BotCryptoError) -> float:

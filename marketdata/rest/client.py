@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable
@@ -21,7 +22,11 @@ from marketdata.rest.pool import Pool, shared_pool
 from marketdata.rest.session import Reply
 from marketdata.venues.base import DayLevels, Listing, Question, Venue
 
+log = logging.getLogger(__name__)
+
 CLOCK_SAMPLES = 5
+# Beyond this the local time of events misleads people, and signed requests begin to fail.
+NOTED_OFFSET_US = 500_000
 SIMULATED = "X-Simulated"
 T = TypeVar("T")
 
@@ -120,7 +125,14 @@ class VenueClient:
         -----
         The median of several samples: one slow answer would mislead by half of its time.
         """
-        return int(median(self._clock_sample() for _ in range(CLOCK_SAMPLES)))
+        offset_us = int(median(self._clock_sample() for _ in range(CLOCK_SAMPLES)))
+        if abs(offset_us) > NOTED_OFFSET_US:
+            log.warning(
+                "clock differs venue=%s offset_ms=%d: set this machine's clock",
+                self.venue.key,
+                offset_us // 1000,
+            )
+        return offset_us
 
     def day(self, symbol: str, day_us: int) -> DayLevels | None:
         """Return the levels of the UTC day that starts at `day_us`; None without trades."""

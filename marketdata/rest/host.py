@@ -96,19 +96,20 @@ class Host:
         self._seconds = 0.0
         self._slowness = [0] * (len(SLOWNESS_S) + 1)
 
-    def wait_s(self) -> float:
+    def wait_s(self, *, urgent: bool = False) -> float:
         """Return for how long nothing may be asked, seconds; 0 when it may."""
         self._read_bans()
         with self._lock:
             now_s = self._clock.monotonic_s()
-            return max(0.0, self._paused_until_s - now_s, self._breaker.wait_s(now_s))
+            breaker_s = self._breaker.wait_s(now_s, urgent=urgent)
+            return max(0.0, self._paused_until_s - now_s, breaker_s)
 
-    def enter(self) -> float | None:
+    def enter(self, *, urgent: bool = False) -> float | None:
         """Return the time a request may be sent, which is now, or None where it may not."""
         with self._lock:
             now_s = self._clock.monotonic_s()
-            is_open = now_s >= self._paused_until_s and self._breaker.enter(now_s)
-            return now_s if is_open else None
+            may = now_s >= self._paused_until_s and self._breaker.enter(now_s, urgent=urgent)
+            return now_s if may else None
 
     def resting(self, wait_s: float) -> VenueError:
         """Return the error that tells a caller why nothing was asked."""

@@ -3,7 +3,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from marketdata.core.breaker import PROBE_WAIT_S, Breaker
+from marketdata.core.breaker import PROBE_WAIT_S, URGENT_S, Breaker
 
 
 def opened(at_s=0.0, cooldown_s=60.0):
@@ -102,6 +102,38 @@ def test_a_probe_without_a_verdict_makes_room_for_another():
     assert not breaker.enter(60.2)
 
 
+def test_what_is_urgent_probes_a_host_that_failed_soon():
+    breaker = Breaker(most_failures=1, cooldown_s=60.0)
+    breaker.failed(0.0, 0.0)
+    assert (breaker.wait_s(0.0), breaker.wait_s(0.0, urgent=True)) == (60.0, URGENT_S)
+    assert not breaker.enter(4.9, urgent=True)
+    assert breaker.enter(5.0, urgent=True)
+    assert not breaker.enter(5.1, urgent=True)
+    breaker.failed(5.0, 6.0)
+    assert (breaker.wait_s(6.0), breaker.wait_s(6.0, urgent=True)) == (60.0, URGENT_S)
+    assert breaker.enter(11.0, urgent=True)
+    breaker.succeeded(11.0)
+    assert breaker.enter(11.1)
+
+
+def test_urgency_does_not_count_with_a_host_that_refused():
+    breaker = Breaker(most_hits=1, most_failures=1, cooldown_s=60.0)
+    breaker.failed(0.0, 0.0)
+    breaker.enter(5.0, urgent=True)
+    breaker.refused(5.0, 5.5)
+    assert breaker.wait_s(5.5, urgent=True) == 60.0
+    banned = opened(cooldown_s=600.0)
+    banned.failed(-1.0, 1.0)
+    assert banned.wait_s(1.0, urgent=True) == 599.0
+
+
+def test_a_ban_while_open_for_failures_holds_for_what_is_urgent_too():
+    breaker = Breaker(most_failures=1)
+    breaker.failed(0.0, 0.0)
+    breaker.trip(1.0, 600.0)
+    assert breaker.wait_s(1.0, urgent=True) == 600.0
+
+
 def test_a_trip_never_shortens():
     breaker = opened(cooldown_s=300.0)
     breaker.trip(1.0, 10.0)
@@ -141,6 +173,17 @@ class Traffic(RuleBasedStateMachine):
             self.probe_s = self.now_s if state == "half_open" else None
         self.now_s += 0.125
 
+    @rule()
+    def urgently_offered(self):
+        """Never more than one at a time beside a closed breaker."""
+        state = self.breaker.state(self.now_s)
+        is_probing = self.probe_s in self.flying
+        if self.breaker.enter(self.now_s, urgent=True):
+            assert state == "closed" or not is_probing
+            self.flying.append(self.now_s)
+            self.probe_s = None if state == "closed" else self.now_s
+        self.now_s += 0.125
+
     @precondition(lambda self: self.flying)
     @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed", "refused", "left"]))
     def answered(self, data, outcome):
@@ -151,8 +194,8 @@ class Traffic(RuleBasedStateMachine):
         times = (sent_s, self.now_s) if outcome in {"failed", "refused"} else (sent_s,)
         getattr(self.breaker, outcome)(*times)
         after = self.breaker.state(self.now_s)
-        if before == "half_open" and sent_s == self.probe_s:
-            expected = {"succeeded": "closed", "left": "half_open"}
+        if before != "closed" and sent_s == self.probe_s:
+            expected = {"succeeded": "closed", "left": before}
             assert after == expected.get(outcome, "open")
         elif before != "closed":
             assert after == before

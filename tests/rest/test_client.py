@@ -279,6 +279,20 @@ def test_repeated_failures_open_the_breaker(server, made, clock):
     assert status.answers["500"] == len(server.requests)
 
 
+def test_live_repair_probes_a_host_that_failed_while_backfill_still_waits(server, made, clock):
+    client = made(backfill_max_retries=0)
+    server.then(*[reset] * 10)
+    for _ in range(10):
+        with pytest.raises(ConnectionLostError):
+            client.ask(PING)
+    assert client.status().host.rests_s == 60
+    began = clock.now_s
+    client.ask(PING, Priority.LIVE)
+    assert clock.now_s - began == 5
+    client.ask(PING)
+    assert clock.now_s - began == 5
+
+
 def test_the_used_weight_of_others_is_respected(server, made, clock):
     server.then(reply(200, X_MBX_USED_WEIGHT_1M="4800", Date="Thu, 09 Oct 2025 09:00:20 GMT"))
     client = made()
