@@ -91,7 +91,7 @@ class _Socket:
         return getattr(self._sock, name)
 
     def makefile(self, *args: Any, **kwargs: Any) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self._sock))
+        return io.BufferedReader(_Reader(self._sock), 1 << 16)
 
 
 class _PlainConnection(HTTPConnection):
