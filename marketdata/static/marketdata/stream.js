@@ -42,6 +42,8 @@ export class Stream {
         this.attempts = 0;
         this.tell("open");
       }
+      // The server holds back what is newer while a few contexts are not acknowledged.
+      if (message.seq !== undefined) socket.send(JSON.stringify({ ack: message.seq }));
       this.onMessage(message);
     };
     socket.onclose = (event) => {
@@ -55,7 +57,9 @@ export class Stream {
   drop() {
     const socket = this.socket;
     this.socket = null;
-    socket?.close();
+    // Closing before the handshake is done is an error in the console.
+    if (socket?.readyState === WebSocket.CONNECTING) socket.onopen = () => socket.close();
+    else socket?.close();
   }
 
   retry() {
