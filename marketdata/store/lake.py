@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -118,31 +118,37 @@ class Draft:
 
     def add(self, trades: Trades) -> None:
         """Take trades whose ids ascend and lie above those before."""
+        self.count(trades)
+        self._waiting.append(trades)
+        if sum(len(part) for part in self._waiting) >= GROUP_ROWS:
+            self._write()
+
+    def count(self, trades: Trades) -> None:
+        """Hash and count trades that are not to be written."""
         if not self._rows:
             self._first_id = int(trades.id[0])
         self._last_id = int(trades.id[-1])
         self._rows += len(trades)
         self._digest.update(canonical(trades))
-        self._waiting.append(trades)
-        if sum(len(part) for part in self._waiting) >= GROUP_ROWS:
-            self._write()
+
+    def told(self) -> Manifest:
+        """Return what is known by now."""
+        return replace(
+            self.about,
+            rows=self._rows,
+            first_id=self._first_id,
+            last_id=self._last_id,
+            sha256=self._digest.hexdigest(),
+        )
 
     def commit(self) -> Manifest:
         """Put the file in its place, durably; return what it says."""
         if self._waiting or self._file is None:
             self._write()
-        says = Manifest(
-            **{
-                **asdict(self.about),
-                "rows": self._rows,
-                "first_id": self._first_id,
-                "last_id": self._last_id,
-                "sha256": self._digest.hexdigest(),
-            }
-        )
+        says = self.told()
         self._file.add_key_value_metadata(says.sealed())
         self._file.close()
-        replace(self.partial, self.path)
+        put_in_place(self.partial, self.path)
         return says
 
     def abandon(self) -> None:
@@ -177,7 +183,7 @@ class Draft:
         )
 
 
-def replace(partial: Path, path: Path) -> None:
+def put_in_place(partial: Path, path: Path) -> None:
     """Move a written file to its place so that a power cut leaves it whole or absent."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())

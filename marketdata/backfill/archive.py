@@ -1,0 +1,276 @@
+"""`Archive`: finished days of one channel, from the cache or the venue, proved before use."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from marketdata.backfill.child import FileReader
+from marketdata.backfill.files import ArchiveHost, CacheError
+from marketdata.backfill.wire import ChildLostError
+from marketdata.conf import Conf
+from marketdata.core.errors import BotCryptoError, StoppedError
+from marketdata.core.timeframe import DAY_US
+from marketdata.core.trades import Trades
+from marketdata.store import lake
+from marketdata.venues.base import Archive as Published
+from marketdata.venues.base import Channel
+
+log = logging.getLogger(__name__)
+
+# A file that does not match its checksum is fetched so often; then the venue's copy is bad.
+TRIES = 3
+# Venues replace files of the last days: a checksum has been seen to change, a half day to grow.
+RECENT_US = 7 * DAY_US
+KEPT_IN_QUARANTINE = 10
+STALE_PARTIAL_S = 86_400.0
+CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\b")
+Take = Callable[[Trades], None]
+
+
+class ArchiveError(BotCryptoError):
+    """The venue's file of a day is of no use, and will not be by being fetched again."""
+
+
+class DamageError(BotCryptoError):
+    """A file did not arrive as it was sent, or did not stay as it was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Which trades of which day.
+
+    Parameters
+    ----------
+    day_us, start_us, end_us : int
+        The UTC day, and the half-open range within it, microseconds UTC.
+    """
+
+    symbol: str
+    day_us: int
+    start_us: int
+    end_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileRead:
+    """What a file came to.
+
+    Parameters
+    ----------
+    rows, first_id, last_id : int
+        Trades handed on, and the lowest and highest id among them.
+    sha256 : str
+        Over the canonical trades of the whole file, empty where it is not of one day.
+    made_from : str
+        SHA-256 of the venue's file.
+    """
+
+    rows: int
+    first_id: int
+    last_id: int
+    sha256: str = ""
+    made_from: str = ""
+
+
+class Archive:
+    """Reads days of one channel.
+
+    Parameters
+    ----------
+    source : str
+        Feed name.
+    channel : Channel
+        With an `archive`, where days are to be fetched.
+    host : ArchiveHost
+        Where files come from.
+    reader : FileReader
+        Reads them in another process.
+    conf : Conf
+        Cache folder, and whether to keep files there.
+    """
+
+    def __init__(
+        self, source: str, channel: Channel, host: ArchiveHost, reader: FileReader, conf: Conf
+    ) -> None:
+        self.source = source
+        self.channel = channel
+        self.host = host
+        self.reader = reader
+        self.is_kept = conf.backfill_cache_enabled
+        self.root = conf.backfill_cache_dir.resolve()
+        _sweep(self.root)
+
+    def day(self, span: Span, now_us: int, take: Take) -> FileRead | None:
+        """Hand on the trades of a day; None where the venue has no file of it.
+
+        Raises
+        ------
+        ArchiveError
+            The venue's file is bad.
+        BotCryptoError
+            The host does not answer, the cache takes no file, the process stops.
+
+        Notes
+        -----
+        A file found damaged while it is handed on is fetched again and handed on anew: trades may
+        come twice.
+        """
+        last: BotCryptoError | None = None
+        for attempt in range(1, TRIES + 1):
+            try:
+                cached = self._cached(span, now_us, take)
+                return cached or self._fetched(span, take)
+            except (DamageError, ChildLostError) as error:
+                if self.reader.is_closed:
+                    raise StoppedError("stopped while a file was being read") from error
+                last = error
+                log.warning("file read again attempt=%d/%d error=%s", attempt, TRIES, error)
+        raise ArchiveError(f"{self._name(span)}: a sound file expected in {TRIES} tries: {last}")
+
+    def file(self, path: Path, span: Span, take: Take) -> FileRead:
+        """Hand on the trades of a local file that lie in a range. Raises BotCryptoError."""
+        task = {**self._task(span), "do": "file", "path": str(path.resolve())}
+        return self._read(task, take)
+
+    # The cache.
+
+    def _cached(self, span: Span, now_us: int, take: Take) -> FileRead | None:
+        path = self._parquet(span)
+        if not (self.is_kept and path.is_file()):
+            return None
+        task = {**self._task(span), "do": "lake", "made_from": self._present_sum(span, now_us)}
+        try:
+            return self._read(task, take)
+        except (DamageError, ChildLostError) as error:
+            if not self.reader.is_closed:
+                self._quarantine(path, str(error))
+            raise
+
+    def _present_sum(self, span: Span, now_us: int) -> str:
+        """Return the checksum a recent day's file has now; empty where it does not matter."""
+        if now_us - span.day_us > RECENT_US or self.channel.archive is None:
+            return ""
+        try:
+            return self._sum(self.channel.archive, span) or ""
+        except StoppedError:
+            raise
+        except BotCryptoError as error:
+            log.warning("cached file used unchecked file=%s error=%s", self._name(span), error)
+            return ""
+
+    # The venue.
+
+    def _fetched(self, span: Span, take: Take) -> FileRead | None:
+        if self.channel.archive is None:
+            return None
+        wanted = self._sum(self.channel.archive, span)
+        if wanted is None:
+            return None
+        path = self._zip(span)
+        if not (path.is_file() and _sha256(path) == wanted):
+            self.reader.warm()
+            if not self._saved(self.channel.archive, span, path, wanted):
+                return None
+        read = self._read({**self._task(span), "do": "archive", "made_from": wanted}, take)
+        with suppress(OSError):
+            path.unlink()
+        return read
+
+    def _sum(self, published: Published, span: Span) -> str | None:
+        """Return the SHA-256 that the venue tells of a day's file; None where it has none."""
+        path = published.checksum(span.symbol, lake.day_name(span.day_us))
+        text = self.host.text(path)
+        if text is None:
+            return None
+        found = CHECKSUM.match(text)
+        if found is None:
+            raise DamageError(f"{path}: a SHA-256 expected, seen {text[:80]!r}")
+        return found[1].lower()
+
+    def _saved(self, published: Published, span: Span, path: Path, wanted: str) -> bool:
+        url = published.path(span.symbol, lake.day_name(span.day_us))
+        partial = path.with_name(f"{path.name}.{time.time_ns()}.part")
+        try:
+            seen = self.host.save(url, partial)
+            if seen is None:
+                log.warning("checksum without a file path=%s", url)
+                return False
+            if seen != wanted:
+                self._quarantine(partial, f"SHA-256 {wanted} expected, seen {seen}")
+                raise DamageError(f"{url}: SHA-256 {wanted[:12]}… expected, seen {seen[:12]}…")
+            lake.put_in_place(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return True
+
+    # The reader.
+
+    def _read(self, task: dict[str, Any], take: Take) -> FileRead:
+        answer = self.reader.read(task, take)
+        error = answer.get("error")
+        if error in ("damaged", "replaced"):
+            raise DamageError(answer["words"])
+        if error == "disk":
+            raise CacheError(answer["words"])
+        if error is not None:
+            raise ArchiveError(answer["words"])
+        if answer.get("repeated"):
+            log.warning("ids repeated file=%s rows=%s", task["path"], answer["repeated"])
+        return FileRead(**{name: answer[name] for name in FileRead.__dataclass_fields__})
+
+    def _task(self, span: Span) -> dict[str, Any]:
+        return {
+            "source": self.source,
+            "symbol": span.symbol,
+            "channel": self.channel.name,
+            "day": lake.day_name(span.day_us),
+            "step_us": self.channel.time_step_us,
+            "start_us": span.start_us,
+            "end_us": span.end_us,
+            "path": str(self._zip(span)),
+            "parquet": str(self._parquet(span)) if self.is_kept else "",
+            "made_from": "",
+        }
+
+    def _name(self, span: Span) -> str:
+        return f"{span.symbol} {lake.day_name(span.day_us)}"
+
+    def _parquet(self, span: Span) -> Path:
+        return lake.day_path(self.root, self.source, span.symbol, span.day_us)
+
+    def _zip(self, span: Span) -> Path:
+        parquet = self._parquet(span)
+        return self.root / "archive" / parquet.relative_to(self.root / "trades").with_suffix(".zip")
+
+    def _quarantine(self, path: Path, reason: str) -> None:
+        """Move a bad file aside, for people to look at."""
+        folder = self.root / "quarantine"
+        folder.mkdir(parents=True, exist_ok=True)
+        target = folder / f"{time.time_ns()}.{path.parent.name}.{path.name}"
+        path.replace(target)
+        log.error("file quarantined path=%s reason=%s moved_to=%s", path, reason, target)
+        for old in sorted(folder.iterdir())[:-KEPT_IN_QUARANTINE]:
+            old.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sweep(root: Path) -> None:
+    """Remove what processes left behind that were killed while writing."""
+    before_s = time.time() - STALE_PARTIAL_S
+    for pattern in ("archive/**/*.part", "trades/**/*.tmp"):
+        for path in root.glob(pattern):
+            with suppress(OSError):
+                if path.stat().st_mtime < before_s:
+                    path.unlink()
