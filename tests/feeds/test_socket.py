@@ -115,6 +115,21 @@ def test_a_slow_drip_keeps_to_the_time_and_loses_nothing():
         assert longest_s < 0.5
 
 
+def test_control_frames_without_end_keep_to_the_time_too():
+    over = threading.Event()
+
+    def script(line):
+        line.shake_hands()
+        while not over.is_set():
+            line.send(b"still here", ABNF.OPCODE_PONG)
+
+    with serving(script) as url, Socket.connect(url) as line:
+        started_s = time.monotonic()
+        assert line.receive(0.1) == []
+        assert 0.1 <= time.monotonic() - started_s < 1
+        over.set()
+
+
 def test_a_ping_is_answered_with_its_own_payload():
     answers = []
 
