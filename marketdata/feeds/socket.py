@@ -20,7 +20,14 @@ from urllib.parse import urlsplit
 
 import websocket
 
-from marketdata.core.errors import BadInputError, BotCryptoError, ConnectionLostError, VenueError
+from marketdata.core.errors import (
+    BadInputError,
+    BlockedError,
+    BotCryptoError,
+    ConnectionLostError,
+    UntrustedHostError,
+    VenueError,
+)
 from marketdata.core.wsframes import (
     CLOSE,
     LARGEST_MESSAGE,
@@ -42,6 +49,10 @@ SEND_TIMEOUT_S = 2.0
 CLOSE_TIMEOUT_S = 0.2
 SHORTEST_WAIT_S = 0.0001
 ASK_AGAIN = frozenset((408, 418, 429, 500, 502, 503, 504))
+# A firewall and a region rule: asking again at once makes the one worse and the other no better.
+BLOCKS = frozenset((403, 451))
+# What to wait where the server does not say: a ban lasts two minutes at least, a count one.
+UNTOLD_S = {418: 120.0, 429: 60.0}
 HEADERS = ["User-Agent: botcrypto"]
 
 
@@ -88,10 +99,12 @@ class Socket:
         Raises
         ------
         ConnectionLostError
-            No connection or no handshake in time, a certificate that does not verify, or an answer
-            that is no handshake.
+            No connection or no handshake in time, or an answer that is no handshake.
+        UntrustedHostError
+            A certificate that does not verify.
         VenueError
-            The server answered with another HTTP status than 101.
+            The server answered with another HTTP status than 101; BlockedError where that is a
+            firewall's or a region rule's.
         BadInputError
             Not a WebSocket URL.
         """
@@ -277,6 +290,8 @@ def _place(url: str) -> str:
 def _failure(place: str, opening: websocket.WebSocket, error: Exception) -> BotCryptoError:
     if isinstance(error, websocket.WebSocketBadStatusException):
         return _refusal(place, error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return UntrustedHostError(f"{place} does not prove who it is: {error.verify_message}")
     answer = opening.handshake_response
     if answer is not None and answer.status != 101:
         target = answer.headers.get("location")
@@ -288,10 +303,13 @@ def _failure(place: str, opening: websocket.WebSocket, error: Exception) -> BotC
 def _refusal(place: str, error: websocket.WebSocketBadStatusException) -> VenueError:
     status = error.status_code
     body = " ".join((error.resp_body or b"")[:2000].decode(errors="replace").split())[:300]
+    words = f"{place} refused the WebSocket with HTTP {status}: {body or error.status_message}"
+    if status in BLOCKS:
+        return BlockedError(words, status)
     seconds = (error.resp_headers or {}).get("retry-after", "")
     return VenueError(
-        f"{place} refused the WebSocket with HTTP {status}: {body or error.status_message}",
+        words,
         status,
         retryable=status in ASK_AGAIN,
-        retry_after_s=float(seconds) if seconds.isdecimal() else None,
+        retry_after_s=float(seconds) if seconds.isdecimal() else UNTOLD_S.get(status),
     )

@@ -6,7 +6,13 @@ import time
 
 import pytest
 
-from marketdata.core.errors import BadInputError, ConnectionLostError, VenueError
+from marketdata.core.errors import (
+    BadInputError,
+    BlockedError,
+    ConnectionLostError,
+    UntrustedHostError,
+    VenueError,
+)
 from marketdata.feeds.socket import Socket
 from tests.feeds.wire import WAIT_S, frame, receive_all, serving
 
@@ -38,7 +44,7 @@ def answering(head, body=b""):
             37.0,
             "Too many requests",
         ),
-        ("HTTP/1.1 418 I'm a teapot\r\nRetry-After: soon", b"", 418, True, None, "HTTP 418"),
+        ("HTTP/1.1 418 I'm a teapot\r\nRetry-After: soon", b"", 418, True, 120.0, "HTTP 418"),
         (
             "HTTP/1.1 451 Unavailable\r\nContent-Length: %d",
             b'{"code":0,"msg":"Service unavailable from a restricted location"}',
@@ -58,6 +64,7 @@ def test_a_refusal_keeps_what_the_server_said(head, body, status, retryable, ret
     error = raised.value
     assert (error.status, error.retryable) == (status, retryable)
     assert error.retry_after_s == retry_after_s
+    assert isinstance(error, BlockedError) == (status in (403, 451))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +166,6 @@ def test_a_certificate_nobody_vouches_for_is_refused(certificate):
     with (
         pytest.raises(AssertionError, match="unknown ca"),
         serving(script, certificate) as url,
-        pytest.raises(ConnectionLostError, match="CERTIFICATE_VERIFY_FAILED"),
+        pytest.raises(UntrustedHostError, match="self-signed certificate"),
     ):
         Socket.connect(url, timeout_s=2)
