@@ -210,7 +210,7 @@ def _age(age_ms: int | None) -> str:
 def _health(health: dict[str, Any]) -> dict[str, str]:
     return {
         "state": health["state"],
-        "word": STATES[health["state"]],
+        "word": STATES.get(health["state"], health["state"]),
         "age": _age(health["data_age_ms"]),
     }
 
@@ -276,6 +276,7 @@ def _bars(context: dict[str, Any]) -> dict[str, float]:
         "session": (now - start) / (end - start),
         "bought": context["buy_volume"] / volume if volume else 0.5,
         "delta": (context["cumulative_delta"] - low) / (high - low) if high > low else 0.5,
+        "covered": context["coverage"]["ratio"] or 0.0,
     }
 
 

@@ -2,6 +2,8 @@
 
 const PROFILE_SHARE = 0.16;
 const PROFILE_MOST = 190;
+// A session that ends left of this is not named.
+const LABEL_LEAST = 120;
 
 // A primitive of the chart library that draws with one function, below the series.
 class Overlay {
@@ -95,9 +97,10 @@ export class Bands extends Overlay {
       if (left === null || right === null || !this.covers(start, end)) continue;
       context.fillStyle = this.colours.session;
       context.fillRect(left - half, 0, right - left + 2 * half, height);
+      if (right + half < LABEL_LEAST) continue;
       context.fillStyle = this.colours.label;
       context.font = this.colours.font;
-      context.fillText(title, left - half + 6, height - 8);
+      context.fillText(title, Math.max(0, left - half) + 6, height - 8);
     }
     for (const time of this.holes) this.hatch(context, this.x(time), half, height);
   }

@@ -56,6 +56,7 @@ function paintBars(context) {
   const end = Date.parse(context.session.end);
   part("session", (Date.parse(context.as_of) - start) / (end - start));
   part("bought", context.volume ? context.buy_volume / context.volume : 0.5);
+  part("covered", context.coverage.ratio ?? 0);
   const [low, high] = [context.delta_min, context.delta_max];
   part("delta", high > low ? (context.cumulative_delta - low) / (high - low) : 0.5);
 }
