@@ -122,10 +122,11 @@ def clock_reply(ahead_us, delay_s=0.0):
 def test_the_clock_offset_is_the_median_of_samples_with_half_the_way_taken_off(
     server, made, ahead_us, caplog
 ):
-    late = clock_reply(ahead_us - 200_000, 0.02)
-    server.then(late, *[clock_reply(ahead_us, 0.02)] * 3, clock_reply(ahead_us + 900_000))
+    late = clock_reply(ahead_us - 200_000)
+    server.then(late, *[clock_reply(ahead_us, 0.08)] * 3, clock_reply(ahead_us + 900_000))
     offset_us = made(clock=Clock()).clock_offset_us()
-    assert offset_us == pytest.approx(ahead_us, abs=15_000)
+    # Without half of the 80 ms there and back it would be off by 40.
+    assert offset_us == pytest.approx(ahead_us, abs=25_000)
     assert len(server.requests) == 5
     assert f"clock differs venue=binance_spot offset_ms={offset_us // 1000}" in caplog.text
 

@@ -73,6 +73,33 @@ def test_a_ban_is_a_row_that_the_next_process_obeys(caplog):
         assert len(server.requests) == 2
 
 
+def test_nobody_goes_before_the_table_of_bans_was_read(monkeypatch):
+    """The first thread reads a ban for a while; the second must not slip by."""
+    clock, is_read = HandClock(), threading.Event()
+
+    def slow_read(host):
+        is_read.wait(5)
+        return clock.wall_us() + 900_000_000, "banned before the start"
+
+    monkeypatch.setattr(STORED, "until", slow_read, raising=False)
+    refused = []
+
+    def ask(ours):
+        with pytest.raises(BannedError):
+            ours.ask(PING)
+        refused.append(True)
+
+    with Server() as server:
+        ours = client(server, clock)
+        threads = [in_thread(lambda: ask(ours)) for _ in range(2)]
+        threads[1].join(0.1)
+        is_read.set()
+        for thread in threads:
+            thread.join(5)
+        assert refused == [True, True]
+        assert server.requests == []
+
+
 @pytest.mark.django_db
 def test_a_second_ban_replaces_the_first():
     STORED.keep("api.example.test", 5, "first", 1)
