@@ -63,26 +63,24 @@ class StoreSink:
             # The venue's clock may be ahead of ours: its day begins while ours ends.
             as_of_us = max(scope.window.start_us, min(clock(), scope.window.end_us - 1))
             snapshot = context.snapshot_of(scope, scope.window.name, as_of_us)
-            self._put(snapshot, scope.hash(context.instrument.grid))
+            self.writer.put_row(level_row(snapshot, scope.hash(context.instrument.grid)))
 
-    def _put(self, snapshot: Snapshot, state_hash: str) -> None:
-        fields = _fields(snapshot, state_hash)
-        window, instrument_id = snapshot.window, snapshot.instrument.id
-        if snapshot.scope == DAY:
-            row = DailyLevel(
-                instrument_id=instrument_id, day_us=window.start_us, origin="trades", **fields
-            )
-            self.writer.put_row(row)
-            return
-        self.writer.put_row(
-            SessionStat(
-                instrument_id=instrument_id,
-                name=window.name,
-                start_us=window.start_us,
-                end_us=window.end_us,
-                **fields,
-            )
+
+def level_row(snapshot: Snapshot, state_hash: str) -> DailyLevel | SessionStat:
+    """Return the row of a day's or a session's levels."""
+    fields = _fields(snapshot, state_hash)
+    window, instrument_id = snapshot.window, snapshot.instrument.id
+    if snapshot.scope == DAY:
+        return DailyLevel(
+            instrument_id=instrument_id, day_us=window.start_us, origin="trades", **fields
         )
+    return SessionStat(
+        instrument_id=instrument_id,
+        name=window.name,
+        start_us=window.start_us,
+        end_us=window.end_us,
+        **fields,
+    )
 
 
 def _fields(snapshot: Snapshot, state_hash: str) -> dict[str, object]:
