@@ -87,6 +87,15 @@ def test_limits_are_those_of_the_venue():
     assert list(VENUE.channels) == ["aggTrade", "trade"]
 
 
+@pytest.mark.parametrize(("channel", "kind"), [(AGG_TRADE, "aggTrades"), (TRADE, "trades")])
+def test_finished_days_are_the_public_archives_files(channel, kind):
+    path = f"/data/spot/daily/{kind}/BTCUSDT/BTCUSDT-{kind}-2024-01-01.zip"
+    assert channel.archive.path("BTCUSDT", "2024-01-01") == path
+    assert channel.archive.checksum("BTCUSDT", "2024-01-01") == f"{path}.CHECKSUM"
+    # Files speak microseconds where streams and pages speak milliseconds.
+    assert channel.time_step_us == 1000
+
+
 def test_symbols_that_share_a_drain_keep_their_order_each():
     frames = [
         agg("ETHUSDT", 9, maker="false"),

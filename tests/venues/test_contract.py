@@ -266,6 +266,32 @@ def test_a_venue_is_told_in_sane_numbers(venue):
     assert min(place.page_limit, place.streams_per_connection, place.weight_per_minute) > 0
 
 
+@pytest.mark.parametrize(("venue", "channel"), CHANNELS)
+def test_files_of_finished_days_are_named_by_symbol_and_day(venue, channel):
+    found = VENUES[venue].channels[channel]
+    assert found.time_step_us >= 1
+    if found.archive is None:
+        return
+    assert found.archive.published_s > 0
+    for name in (found.archive.path, found.archive.checksum):
+        path = name(SYMBOLS[2], "2024-01-01")
+        assert path.startswith("/")
+        assert path.isascii()
+        assert "2024-01-01" in path
+        assert SYMBOLS[2] in unquote(path)
+    assert found.archive.path("X", "2024-01-01") != found.archive.checksum("X", "2024-01-01")
+
+
+@pytest.mark.parametrize("venue", VENUE_NAMES)
+def test_a_fallback_is_another_host_by_its_base_url(venue):
+    for base, other in VENUES[venue].fallbacks.items():
+        assert base != other
+        for url in (base, other):
+            parts = urlsplit(url)
+            assert (parts.scheme, parts.path, parts.query) == ("https", "", "")
+            assert parts.hostname
+
+
 def test_every_file_of_a_venue_is_enrolled():
     folder = FRAMES.parent.parent / "marketdata" / "venues"
     modules = (import_module(f"marketdata.venues.{path.stem}") for path in folder.glob("*.py"))
