@@ -1,8 +1,13 @@
-"""Shared fixtures: where the recorded data is."""
+"""Shared fixtures: where the recorded data is; and how properties are tried."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A busy machine makes one example slow and the next one quick; that is no failure.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 
