@@ -9,15 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
+from itertools import islice
 
 import numpy as np
 
 from marketdata.core.bar import Bar
 from marketdata.core.counted import Counted
 from marketdata.core.coverage import Coverage
-from marketdata.core.errors import BadInputError
+from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
-from marketdata.core.sessions import OFF, SessionCalendar, Window
+from marketdata.core.sessions import SessionCalendar, Window
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Ints
 from marketdata.metrics.canonical import state_hash
@@ -28,9 +29,12 @@ from marketdata.metrics.vwap import deviation, vwap
 
 DAY = "day"
 CURRENT = "current"
-# How many windows of each name stay in memory; a pause is of no use once it is over.
-KEEP = {OFF: 1}
-KEEP_ELSE = 2
+# How many windows of each name stay in memory. The venue's clock may be ahead of ours: the one
+# before must outlive the first trade of the next.
+KEEP = 2
+# A price so far from the others that more rows would lie between is no price: the profile would
+# take hundreds of megabytes and every snapshot a second.
+MOST_ROWS = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,7 @@ class Scope:
             self.bar = batch.bar.copy()
         else:
             self.bar.merge(batch.bar)
-        self.last_ts_us = max(self.last_ts_us, int(batch.ts_us[-1]))
+        self.last_ts_us = max(self.last_ts_us, int(batch.ts_us.max()))
         self.sources[origin] = self.sources.get(origin, 0) + len(batch)
 
     def scale(self, ticks: int, lots: int) -> None:
@@ -213,15 +217,26 @@ class MarketContext:
         self.instrument = instrument
         self.calendar = calendar or SessionCalendar()
         self.definition = definition or Definition()
-        row_ticks(self.definition.profile_tick_size, instrument.grid.tick)
+        self._row = row_ticks(self.definition.profile_tick_size, instrument.grid.tick)
         self.held = Coverage()
         self.previous: dict[int, PreviousDay] = {}
         self._edges: dict[int, int] = {}
         self._scopes: dict[tuple[str, int], Scope] = {}
         self._span: tuple[int, int, tuple[Window, ...]] = (0, 0, ())
 
+    def check(self, batch: Counted) -> None:
+        """Raise OffGridError where a price is too far from the others to be one."""
+        bars = [batch.bar, *(scope.bar for scope in self._scopes.values() if scope.bar)]
+        low, high = min(bar.low for bar in bars), max(bar.high for bar in bars)
+        if (high - low) // self._row >= MOST_ROWS:
+            price = self.instrument.grid.price
+            raise OffGridError(
+                f"prices at most {MOST_ROWS} rows of {self.definition.profile_tick_size} apart "
+                f"expected, seen from {price(low)} to {price(high)}"
+            )
+
     def update(self, batch: Counted, origin: str) -> None:
-        """Take in trades not taken in before, ascending ids, any times."""
+        """Take in trades not taken in before, checked, ascending ids, any times."""
         for windows, part in self._segments(batch):
             for window in windows:
                 self._scope(window).update(part, origin)
@@ -258,9 +273,11 @@ class MarketContext:
 
     def _prune(self, name: str) -> None:
         starts = sorted(start for kind, start in self._scopes if kind == name)
-        for start in starts[: -KEEP.get(name, KEEP_ELSE)]:
+        for start in starts[:-KEEP]:
             # The scope just made may be the one that goes: its trades are in the store.
-            del self._scopes[name, start]
+            scope = self._scopes.pop((name, start))
+            if name == DAY and scope.bar is not None:
+                self.previous.setdefault(start, self._levels_of(scope.bar))
 
     def scopes(self) -> list[Scope]:
         """Return every scope in memory, by start."""
@@ -304,17 +321,15 @@ class MarketContext:
             if window.name == name
         ]
         begun = [window for window in near if window.start_us <= as_of_us]
-        return begun[-1] if begun else (near or [Window(name, name, day, day)])[0]
+        # In 15 days every weekday comes twice, and clocks leave an hour out once.
+        return begun[-1] if begun else near[0]
 
     def coverage(self, scope: Scope) -> ScopeCoverage:
         """Return what a scope should hold, from the edges that are known, and what it does."""
         if scope.bar is None:
             return ScopeCoverage(0, 0, 0, (), "held", {})
         first, edges = self._first_id(scope.window.start_us, scope.bar.first_id)
-        last = scope.bar.last_id
-        after = next(iter(self.held.within(last + 1, 1 << 62)), None)
-        if after is not None and after[0] > last + 1:
-            last = after[0] - 1
+        last = self._last_id(scope.window.end_us, scope.bar.last_id)
         ranges = tuple(self.held.holes(first, last))
         missing = sum(high - low + 1 for low, high in ranges)
         expected = scope.trades + missing
@@ -326,23 +341,31 @@ class MarketContext:
         before = self.held.before(lowest)
         return (lowest, "held") if before is None else (before + 1, "neighbour")
 
+    def _last_id(self, end_us: int, highest: int) -> int:
+        """Return the id before the next one held, or before the first one of the next window."""
+        begun = [first for first, _ in islice(self.held.within(highest + 1, 1 << 62), 1)]
+        if end_us in self._edges:
+            begun.append(self._edges[end_us])
+        return max(highest, min(begun) - 1) if begun else highest
+
     def previous_day(self, as_of_us: int) -> PreviousDay | None:
         """Return the levels of the UTC day before: the venue's where told, else from trades."""
         day = open_us(as_of_us, DAY_US) - DAY_US
         if day in self.previous:
             return self.previous[day]
         scope = self._scopes.get((DAY, day))
-        if scope is None or scope.bar is None:
-            return None
-        price, bar = self.instrument.grid.price, scope.bar
-        return PreviousDay(price(bar.high), price(bar.low), price(bar.close), "trades")
+        return self._levels_of(scope.bar) if scope is not None and scope.bar else None
+
+    def _levels_of(self, day: Bar) -> PreviousDay:
+        price = self.instrument.grid.price
+        return PreviousDay(price(day.high), price(day.low), price(day.close), "trades")
 
     def snapshot(self, name: str, as_of_us: int) -> Snapshot:
         """Compute the snapshot of a scope. Raises KeyError for an unknown name.
 
         Notes
         -----
-        O(ticks between low and high): about a millisecond for a day of BTCUSDT.
+        O(ticks that traded + rows between low and high): some milliseconds for a day of BTCUSDT.
         """
         return self.snapshot_of(self.scope(name, as_of_us), name, as_of_us)
 
@@ -383,8 +406,8 @@ class MarketContext:
         )
 
     def _area(self, levels: Levels) -> tuple[Rows, dict[str, float | None], bool]:
-        size, grid = self.definition.profile_tick_size, self.instrument.grid
-        binned = rows_of(levels, row_ticks(size, grid.tick))
+        size = self.definition.profile_tick_size
+        binned = rows_of(levels, self._row)
         if not len(binned.sell):
             return binned, {"POC": None, "VAH": None, "VAL": None}, False
         area = value_area(
@@ -404,6 +427,7 @@ class MarketContext:
         lots = int(self.instrument.grid.lot / grid.lot)
         for scope in self._scopes.values():
             scope.scale(ticks, lots)
+        self._row *= ticks
         self.instrument = self.instrument.on_grid(grid)
 
 

@@ -16,16 +16,19 @@ from marketdata.context import MarketContext, day_window
 from marketdata.core.bar import Bars, fold
 from marketdata.core.candles import CandleSeries
 from marketdata.core.counted import Counted, count
-from marketdata.core.coverage import runs_of
+from marketdata.core.coverage import Run, runs_of
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
-from marketdata.core.timeframe import DAY_US, TIMEFRAMES
+from marketdata.core.timeframe import TIMEFRAMES
 from marketdata.core.trades import Trades
 
 BASE = "1m"
 # After the end of a candle the clock waits this long for trades still on their way.
 GRACE_US = 2_000_000
+# A tick is refined for prices of at most nine digits: with more, a single odd price would cost the
+# profile a page for every price that comes.
+MOST_TICKS = 1e9
 
 
 class Sink(Protocol):
@@ -40,7 +43,7 @@ class Sink(Protocol):
 
 @dataclass(slots=True)
 class Counts:
-    """What went through."""
+    """What went through: new trades, trades seen before, closed candles that were restated."""
 
     trades: int = 0
     duplicates: int = 0
@@ -71,6 +74,7 @@ class Pipeline:
         self.series = {name: CandleSeries(TIMEFRAMES[name]) for name in timeframes}
         self.counts = Counts()
         self.watermark_us = 0
+        self._gaps: list[Run] = []
 
     @property
     def instrument(self) -> Instrument:
@@ -90,29 +94,34 @@ class Pipeline:
         Raises
         ------
         OffGridError
-            A price or quantity with more than twelve decimals, or too large to be summed.
+            A price or quantity with more decimals or digits than can be counted, or a price too
+            far from the others. Nothing of the batch is taken in.
         """
         trades = self._fresh(batch.trades)
-        if not len(trades):
-            return 0
-        counted = self._count(trades)
-        events = self._claim(trades)
-        bars = counted.bars(TIMEFRAMES[BASE])
-        events += self._restate(bars)
-        self.context.update(counted, batch.origin)
-        if not is_stored:
-            fresh = Batch(trades, batch.origin, batch.recv_us)
-            for sink in self.sinks:
-                sink.trades(self.instrument, fresh)
+        if len(trades):
+            counted = self._count(trades)
+            events = self._take(trades, counted, batch.origin)
+            if not is_stored:
+                self._hand_on(Batch(trades, batch.origin, batch.recv_us), events)
         self.counts.trades += len(trades)
-        events += self._pass(int(trades.ts_us.max()))
-        if not is_stored:
-            self._tell(events)
+        self.counts.duplicates += len(batch.trades) - len(trades)
         return len(trades)
+
+    def _take(self, trades: Trades, counted: Counted, origin: str) -> list[Event]:
+        events = self._claim(trades) + self._restate(counted.bars(TIMEFRAMES[BASE]))
+        self.context.update(counted, origin)
+        since_us = self.watermark_us or int(trades.ts_us[0])
+        return events + self._pass(since_us, int(trades.ts_us.max()))
+
+    def _hand_on(self, fresh: Batch, events: list[Event]) -> None:
+        for sink in self.sinks:
+            sink.trades(self.instrument, fresh)
+        self.counts.late += sum(event.kind == "candle_restated" for event in events)
+        self._tell(events)
 
     def advance(self, now_us: int) -> None:
         """Let the clock close candles and change sessions where no trade does."""
-        self._tell(self._pass(now_us - GRACE_US))
+        self._tell(self._pass(self.watermark_us, now_us - GRACE_US))
 
     def _fresh(self, trades: Trades) -> Trades:
         """Return the trades whose ids are not held yet, ascending, each once."""
@@ -126,17 +135,26 @@ class Pipeline:
         for low, high in self.context.held.within(first, last):
             start, end = np.searchsorted(ordered.id, [low, high + 1])
             is_new[start:end] = False
-        fresh = ordered if is_new.all() else ordered[is_new]
-        self.counts.duplicates += len(ordered) - len(fresh)
-        return fresh
+        return ordered if is_new.all() else ordered[is_new]
 
     def _count(self, trades: Trades) -> Counted:
         """Put trades on the grid, refining it where the venue's prices have become finer."""
         try:
-            return count(trades, self.instrument.grid)
+            counted = count(trades, self.instrument.grid)
         except OffGridError:
-            grid = self.instrument.grid.refined(trades.price, trades.qty)
-            counted = count(trades, grid)
+            counted = self._refine(trades)
+        self.context.check(counted)
+        return counted
+
+    def _refine(self, trades: Trades) -> Counted:
+        grid = self.instrument.grid.refined(trades.price, trades.qty)
+        is_finer = grid.tick < self.instrument.grid.tick
+        if is_finer and trades.price.max() > MOST_TICKS * grid.tick_size:
+            raise OffGridError(
+                f"prices in multiples of {self.instrument.grid.tick}, or of a finer tick with at "
+                f"most nine digits, expected, seen some in multiples of {grid.tick}"
+            )
+        counted = count(trades, grid)
         ticks = int(self.instrument.grid.tick / grid.tick)
         lots = int(self.instrument.grid.lot / grid.lot)
         for series in self.series.values():
@@ -147,34 +165,34 @@ class Pipeline:
         return counted
 
     def _claim(self, trades: Trades) -> list[Event]:
-        """Note ids as held; a jump is a gap, a run that joins two others closes one."""
-        held, events, ts_us = self.context.held, [], int(trades.ts_us[0])
+        """Note ids as held; a jump is a gap, its last missing id closes it."""
+        held, events, end = self.context.held, [], 0
         for first, last in runs_of(trades.id):
+            start, end = end, end + last - first + 1
             before = held.last
-            runs = len(held)
             held.add(first, last)
             if before is not None and first > before + 1:
-                detail = {"first_id": before + 1, "last_id": first - 1, "reason": "sequence"}
-                events.append(Event("gap", ts_us, detail))
-            elif len(held) < runs:
-                events.append(Event("gap_closed", ts_us, {"first_id": first, "last_id": last}))
+                gap = (before + 1, first - 1)
+                self._gaps.append(gap)
+                events.append(_event("gap", trades, start, gap, reason="sequence"))
+            elif before is not None and first < before:
+                closed = [gap for gap in self._gaps if not held.missing(*gap)]
+                self._gaps = [gap for gap in self._gaps if gap not in closed]
+                events += [_event("gap_closed", trades, end - 1, gap) for gap in closed]
         return events
 
     def _restate(self, bars: Bars) -> list[Event]:
-        events = []
-        for name, series in self.series.items():
-            for start in series.update(bars):
-                self.counts.late += 1
-                events.append(
-                    Event("candle_restated", start, {"timeframe": name, "open_us": start})
-                )
-        return events
+        return [
+            Event("candle_restated", start, {"timeframe": name, "open_us": start})
+            for name, series in self.series.items()
+            for start in series.update(bars)
+        ]
 
-    def _pass(self, to_us: int) -> list[Event]:
+    def _pass(self, since_us: int, to_us: int) -> list[Event]:
         """Move the watermark and say what ended on the way."""
         if to_us <= self.watermark_us:
             return []
-        since, self.watermark_us = self.watermark_us, to_us
+        self.watermark_us = to_us
         events = [
             Event(
                 "candle_complete", start + series.length_us, {"timeframe": name, "open_us": start}
@@ -182,14 +200,13 @@ class Pipeline:
             for name, series in self.series.items()
             for start in series.advance(to_us)
         ]
-        if since:
-            events += self._edges(since, to_us)
+        if since_us:
+            events += self._edges(since_us, to_us)
         return sorted(events, key=lambda event: event.ts_us)
 
     def _edges(self, since_us: int, to_us: int) -> list[Event]:
         calendar, events = self.context.calendar, []
-        # A daemon that slept for weeks tells of the last days only.
-        for edge in calendar.edges(max(since_us, to_us - 2 * DAY_US), to_us):
+        for edge in calendar.edges(since_us, to_us):
             before, after = calendar.current(edge - 1), calendar.current(edge)
             if before.name != after.name:
                 detail = {"from": before.name, "to": after.name, "until_us": after.end_us}
@@ -207,4 +224,13 @@ class Pipeline:
         """Return the newest bars of any timeframe, oldest first. Raises KeyError for unknown."""
         if timeframe in self.series:
             return self.series[timeframe].bars(count)
-        return fold(self.series[BASE].bars(), TIMEFRAMES[timeframe])[-count:]
+        minutes = self.series[BASE]
+        folded = fold(minutes.bars(), TIMEFRAMES[timeframe])
+        # Of the first one the beginning may have left memory.
+        whole = [(start, bar) for start, bar in folded if start >= minutes.since_us]
+        return whole[max(0, len(whole) - count) :]
+
+
+def _event(kind: str, trades: Trades, at: int, gap: Run, **detail: str) -> Event:
+    ids = {"first_id": gap[0], "last_id": gap[1]}
+    return Event(kind, int(trades.ts_us[at]), {**ids, **detail})

@@ -15,7 +15,12 @@ BTC = Instrument("binance_ws", "BTCUSDT", GRID, id=1)
 MONDAY = 1_704_067_200_000_000
 MINUTE = 60_000_000
 HOUR = 60 * MINUTE
-DAY = 24 * HOUR
+DAY_US = 24 * HOUR
+
+
+def at(id, ts_us, price=100.0, qty=1.0, is_buy=True):
+    """One row of a tape."""
+    return (id, ts_us, price, qty, is_buy)
 
 
 def tape(*rows) -> Trades:
@@ -34,16 +39,20 @@ def counted(trades: Trades) -> Counted:
     return count(trades, GRID)
 
 
-def shuffled(trades: Trades, sizes, order) -> list[Trades]:
-    """Cut trades into parts of the sizes given (the rest is the last), then reorder the parts."""
+def cut(trades: Trades, sizes) -> list[Trades]:
+    """Cut trades into parts of the sizes given; the rest is the last one."""
     cuts = np.cumsum(sizes)
     parts = [trades[a:b] for a, b in zip([0, *cuts], [*cuts, len(trades)], strict=True)]
-    parts = [part for part in parts if len(part)]
-    return sorted(parts, key=lambda part: hash((order, int(part.id[0]))))
+    return [part for part in parts if len(part)]
+
+
+def shuffled(trades: Trades, sizes, order) -> list[Trades]:
+    """Cut trades, and reorder the parts."""
+    return sorted(cut(trades, sizes), key=lambda part: hash((order, int(part.id[0]))))
 
 
 @st.composite
-def tapes(draw, start_us=MONDAY, span_us=DAY, max_size=40, finest=2, holes=True):
+def tapes(draw, start_us=MONDAY, span_us=DAY_US, max_size=40, finest=2, holes=True):
     """Trades with ascending ids, roughly ascending times, and holes where wanted."""
     n = draw(st.integers(1, max_size))
     jumps = st.sampled_from([1, 1, 1, 2, 5]) if holes else st.just(1)

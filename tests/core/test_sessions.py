@@ -12,7 +12,7 @@ from marketdata.core.sessions import (
     SessionCalendar,
     SessionDefinition,
 )
-from tests.core.invented import DAY, HOUR, MINUTE, MONDAY
+from tests.core.invented import DAY_US, HOUR, MINUTE, MONDAY
 
 DEFAULT = SessionCalendar()
 
@@ -176,7 +176,7 @@ def test_a_pause_lies_between_sessions_and_within_its_day(at, start, end):
 
 def test_without_sessions_every_day_is_one_pause():
     pause = SessionCalendar([]).current(MONDAY + HOUR)
-    assert (pause.start_us, pause.end_us) == (MONDAY, MONDAY + DAY)
+    assert (pause.start_us, pause.end_us) == (MONDAY, MONDAY + DAY_US)
 
 
 # Edges
@@ -184,7 +184,7 @@ def test_without_sessions_every_day_is_one_pause():
 
 def test_edges_are_those_after_the_start_up_to_the_end():
     assert DEFAULT.edges(MONDAY, MONDAY + 12 * HOUR) == [MONDAY + 8 * HOUR, MONDAY + 12 * HOUR]
-    assert DEFAULT.edges(MONDAY + 17 * HOUR, MONDAY + DAY) == [MONDAY + DAY]
+    assert DEFAULT.edges(MONDAY + 17 * HOUR, MONDAY + DAY_US) == [MONDAY + DAY_US]
     assert DEFAULT.edges(MONDAY - 1, MONDAY) == [MONDAY]
     assert DEFAULT.edges(MONDAY, MONDAY) == []
 
@@ -216,7 +216,7 @@ def test_the_current_window_holds_the_time_and_nothing_begins_or_ends_inside_an_
     assert calendar.current(current.start_us - 1) != current
     assert calendar.current(current.end_us) != current
     # Between two edges the same windows are open.
-    nearest = calendar.edges(ts_us, ts_us + DAY)[0]
+    nearest = calendar.edges(ts_us, ts_us + DAY_US)[0]
     assert calendar.at(nearest - 1) == calendar.at(ts_us)
     assert calendar.current(nearest - 1) == calendar.current(ts_us)
 
