@@ -7,7 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rules:
     """Limits of the venue; the defaults are those that Binance spot documents.
 

@@ -23,6 +23,7 @@ from marketdata.simulator.tape import RecordedMarket
 HOST = "127.0.0.1"
 START_S = 10.0
 STOP_S = 10.0
+CLOSE_S = 0.2  # for answers under way when the venue stops
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
 DEFAULT_RATE = 20.0
 
@@ -164,7 +165,7 @@ class Simulator:
         app = web.Application(client_max_size=desk.LARGEST_BODY)
         app.add_routes([*self._venue.routes(), *desk.routes(self._venue)])
         app.on_response_prepare.append(self._label)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await runner.setup()
         try:
             async with asyncio.TaskGroup() as group:
