@@ -36,7 +36,7 @@ def tape(count: int, *, first_id: int = 1000, step_us: int = 1000) -> Trades:
         [first_id + row for row in rows],
         [at_us("2024-01-01T00:00:00") + row * step_us for row in rows],
         [40_000 + row % 7 * 0.01 for row in rows],
-        [(1 + row % 5) * 0.00001 for row in rows],
+        [(1 + row % 5) / 100_000 for row in rows],
         [row % 3 == 0 for row in rows],
     )
 
