@@ -21,7 +21,8 @@ log = logging.getLogger(__name__)
 
 # How long a receive waits: the pace of the watchdogs, not of the data.
 POLL_S = 0.25
-CONNECT_TIMEOUT_S = 10.0
+# TCP and the handshake may each take so long, and a stop waits for them.
+CONNECT_TIMEOUT_S = 4.0
 # A ping that nothing follows for this long means that nobody is there.
 PONG_TIMEOUT_S = 10.0
 
