@@ -12,7 +12,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from marketdata import answers, live
+from marketdata import answers, live, readiness
 from marketdata.conf import conf
 from marketdata.context import CURRENT, DAY
 from marketdata.core.timeframe import TIMEFRAMES
@@ -23,6 +23,7 @@ from marketdata.venues import VENUES
 from marketdata.views import charts
 from marketdata.views.figures import (
     UNKNOWN,
+    backfill_text,
     clock,
     event_text,
     figures,
@@ -96,6 +97,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         "mode": _mode(asked),
         "is_running": live.is_running(),
         "connections": _connections(),
+        "backfill": backfill_text(readiness.ready_answer()),
     }
     try:
         page |= _content(asked)

@@ -241,6 +241,18 @@ def holes(ranges: list[list[int]]) -> str:
     return " · ".join(newest[:MOST_RANGES] + ([f"and {more} more"] if more > 0 else []))
 
 
+def backfill_text(ready: dict[str, Any]) -> str:
+    """Return how far the fetching of missing trades is."""
+    if ready["backfill_status"] != "running":
+        return "idle"
+    progress = ready["backfill_progress"]
+    left = progress["estimated_seconds_remaining"]
+    text = (
+        f"{progress['current']:,} of {progress['total']:,} trades, {progress['percentage']:.1f} %"
+    )
+    return text if left is None else f"{text}, {math.ceil(left):,} s left"
+
+
 def event_text(event: dict[str, Any]) -> str:
     """Return what an event tells, in words."""
     detail = event["detail"]

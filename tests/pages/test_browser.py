@@ -14,9 +14,9 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from botcrypto import assets
-from marketdata.views.figures import event_text, figures, ladder
+from marketdata.views.figures import backfill_text, event_text, figures, ladder
 from tests.pages.conftest import STRANGE
-from tests.pages.test_figures import EMPTY, NOTHING
+from tests.pages.test_figures import BACKFILLS, EMPTY, NOTHING
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -260,16 +260,17 @@ def test_browser_says_what_the_server_says(visit):
     """The same context gives the same texts, sides and order on both sides."""
     seen = visit()
     told = seen.page.evaluate(
-        """async ([contexts, events]) => {
+        """async ([contexts, events, backfills]) => {
           const say = await import('/static/marketdata/figures.js');
           return [
             contexts.map(([context, dayOpen, last]) => [
               say.figures(context, dayOpen, last), say.ladder(context, last),
             ]),
             events.map(say.eventText),
+            backfills.map(say.backfillText),
           ];
         }""",
-        [CONTEXTS, EVENTS],
+        [CONTEXTS, EVENTS, BACKFILLS],
     )
     expected = []
     for context, day_open, last in CONTEXTS:
@@ -287,7 +288,8 @@ def test_browser_says_what_the_server_says(visit):
             for row in ladder(context, last)
         ]
         expected.append([texts, rows])
-    assert told == [expected, [event_text(event) for event in EVENTS]]
+    events, backfills = map(event_text, EVENTS), map(backfill_text, BACKFILLS)
+    assert told == [expected, list(events), list(backfills)]
 
 
 def test_vwap_and_delta_lines_are_counted_back_from_the_totals(visit):

@@ -3,6 +3,7 @@
 import pytest
 
 from marketdata.views.figures import (
+    backfill_text,
     covered,
     event_text,
     figures,
@@ -85,6 +86,27 @@ def test_holes_newest_first():
 )
 def test_event_text(kind, detail, text):
     assert event_text({"kind": kind, "ts": "", "detail": detail}).startswith(text)
+
+
+def backfill(status, current, total, percentage, left):
+    progress = {"current": current, "total": total, "percentage": percentage}
+    progress["estimated_seconds_remaining"] = left
+    return {"backfill_status": status, "backfill_progress": progress}
+
+
+BACKFILLS = [
+    backfill("idle", 0, 0, 100.0, None),
+    backfill("running", 1346415, 1753977, 76.76, 4.336),
+    backfill("running", 0, 1000, 0.0, None),
+]
+
+
+def test_backfill_text():
+    assert [backfill_text(ready) for ready in BACKFILLS] == [
+        "idle",
+        "1,346,415 of 1,753,977 trades, 76.8 %, 5 s left",
+        "0 of 1,000 trades, 0.0 %",
+    ]
 
 
 NOTHING = dict.fromkeys(

@@ -187,6 +187,13 @@ function holes(ranges) {
   return [...newest.slice(0, MOST_RANGES), ...(more > 0 ? [`and ${more} more`] : [])].join(" · ");
 }
 
+export function backfillText({ backfill_status: status, backfill_progress: progress }) {
+  if (status !== "running") return "idle";
+  const { current, total, percentage, estimated_seconds_remaining: left } = progress;
+  const text = `${number(current, 0)} of ${number(total, 0)} trades, ${percentage.toFixed(1)} %`;
+  return left === null ? text : `${text}, ${number(Math.ceil(left), 0)} s left`;
+}
+
 export function eventText({ kind, detail }) {
   const count = () => number(detail.last_id - detail.first_id + 1, 0);
   switch (kind) {

@@ -3,7 +3,7 @@
 import { Chart } from "./chart.js";
 import { listen } from "./keys.js";
 import { showLink } from "./link.js";
-import { addEvent, paint, paintConnections, paintSessions } from "./paint.js";
+import { addEvent, paint, paintBackfill, paintConnections, paintSessions } from "./paint.js";
 import { Stream } from "./stream.js";
 
 const desk = document.querySelector("#desk");
@@ -13,6 +13,7 @@ const LENGTHS = { "1m": 60, "3m": 180, "5m": 300, "15m": 900, "30m": 1800, "1h":
 const HISTORY = { "1m": 720, "3m": 720, "5m": 576, "15m": 384, "30m": 384, "1h": 336 };
 const RELOAD_MS = 3000;
 const TITLE_MS = 1000;
+const BACKFILL_MS = 2000;
 
 let context = null;
 let chart = null;
@@ -21,6 +22,7 @@ let titledAt = 0;
 let drawnSeq = null;
 let loads = 0;
 let reloading = false;
+let following = false;
 
 const query = (more = {}) => new URLSearchParams({ ...asked, ...more }).toString();
 const pageUrl = (changes) => `${location.pathname}?${query(changes)}`;
@@ -59,7 +61,8 @@ function take(fresh) {
   const before = context;
   context = fresh;
   if (before === null) loadCandles();
-  else if (before.coverage.missing !== fresh.coverage.missing) reloadSoon();
+  else if (filled(before) !== filled(fresh)) reloadSoon();
+  if (fresh.precision === "backfilling") followBackfill();
   if (before && before.as_of.slice(0, 10) !== fresh.as_of.slice(0, 10)) newDay();
   if (fresh.scope === "day") dayOpen = fresh.levels.OPEN;
   if (!document.hidden) requestAnimationFrame(draw);
@@ -78,6 +81,23 @@ function health(message) {
 function happened(event) {
   addEvent(event);
   if (event.kind === "gap" || event.kind === "gap_closed") reloadSoon();
+}
+
+// What changes with trades that are not live.
+const filled = ({ coverage }) => (
+  `${coverage.missing} ${coverage.held - (coverage.sources.live ?? 0)}`);
+
+// Asks how far it is until it is over.
+async function followBackfill() {
+  if (following) return;
+  following = true;
+  const answer = await fetch("/ready").catch(() => null);
+  const ready = await answer?.json().catch(() => null);
+  if (ready) paintBackfill(ready);
+  setTimeout(() => {
+    following = false;
+    if (ready?.backfill_status === "running") followBackfill();
+  }, BACKFILL_MS);
 }
 
 async function newDay() {

@@ -1,6 +1,8 @@
 // Texts into the page, only where they changed, only as text.
 
-import { clock, eventText, figures, ladder, lastPrice, span } from "./figures.js";
+import {
+  backfillText, clock, eventText, figures, ladder, lastPrice, span,
+} from "./figures.js";
 
 const EVENTS = 12;
 const cells = new Map();
@@ -26,6 +28,10 @@ export function paint(context, dayOpen) {
   }
   paintLadder(ladder(context, last));
   paintBars(context);
+}
+
+export function paintBackfill(ready) {
+  for (const cell of cells.get("backfill") ?? []) write(cell, backfillText(ready));
 }
 
 const table = document.querySelector("#ladder tbody");
