@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import gzip
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from marketdata.core.errors import BadTradesError, TapeError
 from marketdata.core.trades import Trades
-from marketdata.store import lake, tape_capture, tape_csv
+from marketdata.store import lake, tape_capture, tape_csv, tape_file, tape_layout
 
 FORMATS = "Binance archive zip or csv, Bybit csv(.gz), Parquet of ours, raw capture"
-# zlib's own error is what a flipped bit in the middle of a zip comes to.
-DAMAGES = (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, zlib.error)
-SYMBOL = re.compile(r"^(?:.*_)?([A-Z0-9]{5,20})[-_](?:aggTrades|trades|\d{4}-\d\d-\d\d)")
+# What stands before the kind of trades or the date, in capitals of any alphabet.
+SYMBOL = re.compile(r"(?:.*_)?([^\W_a-z]{2,30}?)[-_]?(?:aggTrades|trades|\d{4}-\d\d(?!\d))")
+Reader = Callable[[], Iterator[Trades]]
 
 
 @dataclass(frozen=True)
@@ -29,26 +27,32 @@ class Tape:
     path : Path
     source, symbol : str
         From the file's name or content, or as told.
+    channel : {"aggTrade", "trade"}
+        What its ids count.
     """
 
     path: Path
     source: str
     symbol: str
-    _read: Callable[[int], Iterator[Trades]]
+    channel: str
+    _read: Reader
 
     def batches(self, size: int = 50_000) -> Iterator[Trades]:
-        """Yield checked batches of about `size` trades, ascending ids, from the first on.
+        """Yield checked batches of at most `size` trades, each in ascending ids, from the first on.
 
         Raises
         ------
         TapeError
             The file is damaged or holds something that is not a trade.
+
+        Notes
+        -----
+        Archives repeat and disorder rows; across batches neither is put right here.
         """
         try:
-            for trades in self._read(size):
-                if len(trades):
-                    yield trades.checked().sorted()
-        except (BadTradesError, *DAMAGES) as error:
+            for trades in self._read():
+                yield from trades.checked().sorted().batches(size)
+        except BadTradesError as error:
             raise TapeError(f"{self.path.name}: {error}") from error
 
 
@@ -68,47 +72,55 @@ def open_tape(path: Path | str, *, source: str | None = None, symbol: str | None
     path = Path(path)
     if not path.is_file():
         raise TapeError(f"{path}: a file expected, there is none")
-    try:
-        found_source, found_symbol, read = _look(path)
-    except (UnicodeDecodeError, *DAMAGES) as error:
-        raise TapeError(f"{path.name}: {FORMATS} expected, seen a damaged file: {error}") from error
-    symbol = symbol or found_symbol or _symbol_of(path)
-    if not symbol:
+    found = _look(path, symbol)
+    name = symbol or found.symbol or _symbol_of(path)
+    if not name:
         raise TapeError(f"{path.name}: no symbol found in name or content; say --symbol")
-    return Tape(path, source or found_source, symbol, read)
+    return Tape(path, source or found.source, name, found.channel, found.read)
 
 
-Reader = Callable[[int], Iterator[Trades]]
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a file says of itself; `symbol` is empty where it does not."""
+
+    source: str
+    symbol: str
+    channel: str
+    read: Reader
 
 
-def _look(path: Path) -> tuple[str, str, Reader]:
-    """Return source, symbol (empty where unknown) and reader of a file."""
-    if path.suffix == ".parquet":
+def _look(path: Path, symbol: str | None) -> _Found:
+    if tape_file.first_bytes(path) == tape_file.PARQUET:
         return _parquet(path)
-    line = _first_line(path)
-    if tape_capture.is_capture(line):
-        source, symbol = tape_capture.look(path)
-        return source, symbol, lambda size: tape_capture.batches(path, size)
-    layout = tape_csv.layout_of(line, path.name)
-    if layout is None:
-        raise TapeError(f"{path.name}: {FORMATS} expected, seen {line[:80]!r}")
-    return layout.source, layout.symbol, lambda size: tape_csv.batches(path, layout, size)
-
-
-def _first_line(path: Path) -> str:
-    with tape_csv.opened(path) as file:
-        line = file.readline(100_000).decode().strip()
-    if not line:
+    lines = tape_file.first_lines(path, 2)
+    if not lines:
         raise TapeError(f"{path.name}: trades expected, seen an empty file")
-    return line
+    if tape_capture.is_capture(lines[0]):
+        return _capture(path, symbol)
+    layout = tape_layout.layout_of(lines)
+    if layout is None:
+        raise TapeError(f"{path.name}: {FORMATS} expected, seen {lines[0][:80]!r}")
+    if layout.has_header and len(lines) == 1:
+        raise TapeError(f"{path.name}: trades expected, seen a header alone")
+    read = partial(tape_csv.batches, path, layout)
+    return _Found(layout.source, layout.symbol, layout.channel, read)
+
+
+def _capture(path: Path, symbol: str | None) -> _Found:
+    source, found, channel = tape_capture.look(path, symbol)
+    return _Found(source, found, channel, partial(tape_capture.batches, path, channel, found))
+
+
+def _parquet(path: Path) -> _Found:
+    told = lake.told(path)
+    return _Found(
+        told.get("source", "binance_ws"),
+        told.get("symbol", ""),
+        told.get("channel", "aggTrade"),
+        partial(lake.batches, path),
+    )
 
 
 def _symbol_of(path: Path) -> str:
     found = SYMBOL.match(path.name)
     return found.group(1) if found else ""
-
-
-def _parquet(path: Path) -> tuple[str, str, Reader]:
-    told = lake.told(path)
-    source, symbol = told.get("source", "binance_ws"), told.get("symbol", "")
-    return source, symbol, lambda size: lake.batches(path, size)

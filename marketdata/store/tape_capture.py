@@ -8,25 +8,27 @@ from pathlib import Path
 import msgspec
 
 from marketdata.core.errors import TapeError
-from marketdata.core.trades import Trades
-from marketdata.store.tape_csv import opened
+from marketdata.core.trades import EARLIEST_US, LATEST_US, Trades
+from marketdata.store.tape_file import opened
 
-# So many lines tell whether a capture holds aggregates, single trades or none.
+# Once single trades were seen, so many lines tell that there are no aggregates.
 LOOK_LINES = 20_000
+LARGEST_ID = 1 << 63
 
 
 class _Trade(msgspec.Struct):
-    """One trade event: aggregates carry `a`, single trades `t`; futures rows carry `X`."""
+    """One trade event: aggregates carry `a`, single trades `t`; only spot carries `M`."""
 
-    e: str = ""
-    s: str = ""
-    a: int | list[list[str]] | str = 0
-    t: int = 0
-    p: str = "0"
-    q: str = "0"
-    T: int = 0
-    m: bool = False
+    e: str
+    s: str
+    p: str
+    q: str
+    T: int
+    m: bool
+    a: int | list[list[str]] | str = ""
+    t: int | str = ""
     X: str = "MARKET"
+    M: bool | None = None
 
 
 class _Frame(msgspec.Struct):
@@ -37,6 +39,7 @@ class _Frame(msgspec.Struct):
 
 _frame = msgspec.json.Decoder(_Frame)
 _trade = msgspec.json.Decoder(_Trade)
+_Row = tuple[int, int, float, float, bool]
 
 
 def is_capture(line: str) -> bool:
@@ -45,54 +48,90 @@ def is_capture(line: str) -> bool:
     return head.isdigit() and rest.startswith("{")
 
 
-def look(path: Path) -> tuple[str, str]:
-    """Return source and symbol of a capture's trades. Raises TapeError where there are none."""
-    _, first = next(_events(path, channel_of(path)), (b"", None))
+def look(path: Path, symbol: str | None) -> tuple[str, str, str]:
+    """Return source, symbol and channel of a capture's trades.
+
+    Parameters
+    ----------
+    symbol : str or None
+        Preferred where the capture holds several.
+
+    Raises
+    ------
+    TapeError
+        There are no trades.
+    """
+    channel, first = _channel(path), None
+    for _, event in _events(path, channel):
+        first = first or event
+        if symbol in (None, event.s):
+            first = event
+            break
     if first is None:
         raise TapeError(f"{path.name}: aggTrade or trade frames expected, seen none")
-    is_futures = "usdm" in path.name or b'"X"' in _
-    return "binance_futures" if is_futures else "binance_ws", first.s
+    return "binance_ws" if first.M is not None else "binance_futures", first.s, channel
 
 
-def channel_of(path: Path) -> str:
+def _channel(path: Path) -> str:
     """Return `aggTrade` where the capture holds any, else `trade`."""
+    seen = False
     with opened(path) as file:
         for number, line in enumerate(file):
-            if b'"aggTrade"' in line:
+            if b'"e":"aggTrade"' in line:
                 return "aggTrade"
-            if number >= LOOK_LINES:
+            seen = seen or b'"e":"trade"' in line
+            if seen and number >= LOOK_LINES:
                 break
     return "trade"
 
 
-def _events(path: Path, channel: str) -> Iterator[tuple[bytes, _Trade]]:
+def _events(path: Path, channel: str) -> Iterator[tuple[int, _Trade]]:
+    """Yield (line, event) of the channel's trades of the market."""
     mark = f'"e":"{channel}"'.encode()
     with opened(path) as file:
         for number, line in enumerate(file, 1):
             if mark not in line:
                 continue
-            raw = line[line.index(b"{") :].strip()
+            raw = line[line.find(b"{") :]
             try:
-                inner = bytes(_frame.decode(raw).data) or raw
-                event = _trade.decode(inner)
-            except msgspec.DecodeError as error:
+                event = _trade.decode(bytes(_frame.decode(raw).data) or raw)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise TapeError(f"{path.name}: line {number}: {error}") from error
             # Insurance-fund and placeholder rows are no trades of the market.
             if event.X == "MARKET":
-                yield inner, event
+                yield number, event
 
 
-def batches(path: Path, size: int) -> Iterator[Trades]:
-    """Yield a capture's trades in batches of `size`."""
-    channel = channel_of(path)
-    rows: list[tuple[int, int, float, float, bool]] = []
-    for _, event in _events(path, channel):
-        id = event.a if channel == "aggTrade" else event.t
-        if not isinstance(id, int):
-            raise TapeError(f"{path.name}: a whole number expected as id, seen {id!r}")
-        rows.append((id, event.T * 1000, float(event.p), float(event.q), not event.m))
+def batches(path: Path, channel: str, symbol: str, size: int = 20_000) -> Iterator[Trades]:
+    """Yield a capture's trades in batches of `size`, in the order of arrival.
+
+    Raises
+    ------
+    TapeError
+        A line that is no trade; says which.
+    """
+    rows: list[_Row] = []
+    for number, event in _events(path, channel):
+        if event.s != symbol:
+            continue
+        try:
+            rows.append(_row(event, channel))
+        except ValueError as error:
+            raise TapeError(f"{path.name}: line {number}: {error}") from error
         if len(rows) >= size:
             yield Trades.of(*zip(*rows, strict=True))
             rows = []
     if rows:
         yield Trades.of(*zip(*rows, strict=True))
+
+
+def _row(event: _Trade, channel: str) -> _Row:
+    id = event.a if channel == "aggTrade" else event.t
+    if not isinstance(id, int) or not 0 <= id < LARGEST_ID:
+        raise ValueError(f"a whole number expected as id, seen {id!r}")
+    price, qty, ts_us = float(event.p), float(event.q), event.T * 1000
+    if not (0 < price < float("inf") and 0 < qty < float("inf")):
+        raise ValueError(f"price and quantity above zero expected, seen {event.p} and {event.q}")
+    if not EARLIEST_US <= ts_us < LATEST_US:
+        raise ValueError(f"milliseconds between 2010 and 2100 expected as time, seen {event.T}")
+    return id, ts_us, price, qty, not event.m
