@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -14,13 +12,11 @@ from django.views.decorators.http import require_safe
 
 from marketdata import answers, live, readiness
 from marketdata.conf import conf
-from marketdata.context import CURRENT, DAY
-from marketdata.core.timeframe import TIMEFRAMES
-from marketdata.feeds.flow import Name
+from marketdata.context import DAY
 from marketdata.models import Instrument
 from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES
 from marketdata.venues import VENUES
-from marketdata.views import charts
+from marketdata.views import charts, links
 from marketdata.views.figures import (
     UNKNOWN,
     backfill_text,
@@ -32,10 +28,9 @@ from marketdata.views.figures import (
     places,
     window,
 )
+from marketdata.views.links import Asked
 from marketdata.views.sketch import COUNT, sketch
 
-SHOWN_TIMEFRAMES = ("1m", "5m", "15m", "1h")
-SCOPE_TITLES = {DAY: "UTC day", CURRENT: "Current"}
 EVENTS = 12
 # Words and shapes of a connection's states, as `link.js` has them.
 STATES = {
@@ -45,37 +40,6 @@ STATES = {
     "backoff": "◌ venue reconnecting",
     "stopped": "■ stopped",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What a URL asks for."""
-
-    source: str
-    symbol: str
-    scope: str
-    timeframe: str
-
-    def url(self, **changes: str) -> str:
-        """Return the page's URL with some of it changed."""
-        query = {
-            "symbol": self.symbol,
-            "source": self.source,
-            "scope": self.scope,
-            "timeframe": self.timeframe,
-            **changes,
-        }
-        return f"{reverse('dashboard')}?{urlencode(query)}"
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """A choice of a switcher."""
-
-    name: str
-    title: str
-    url: str
-    is_chosen: bool
 
 
 @require_safe
@@ -90,8 +54,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     page = {
         "asked": asked,
         "venue": VENUES[asked.source].title,
-        "instruments": _instruments(asked),
-        "timeframes": [_timeframe(asked, name) for name in _timeframes(asked)],
+        "instruments": links.instruments(asked),
+        "timeframes": links.timeframes(asked),
         "chart": charts.state(),
         "library_url": f"{reverse('vendor', args=[charts.BUNDLE])}?v={charts.state()['version']}",
         "mode": _mode(asked),
@@ -125,8 +89,7 @@ def _asked(request: HttpRequest) -> Asked:
 
 def _unknown(request: HttpRequest, error: answers.UnknownNameError) -> HttpResponse:
     """Answer 404 with the instruments there are."""
-    found = [_instrument(name, None) for name in answers.names()]
-    page = {"detail": error.detail, "instruments": found}
+    page = {"detail": error.detail, "instruments": links.instruments()}
     return render(request, "marketdata/unknown.html", page, status=404)
 
 
@@ -145,7 +108,7 @@ def _content(asked: Asked) -> dict[str, Any]:
         "bars": _bars(context),
         "figures": figures(context, day_open, last),
         "ladder": ladder(context, last),
-        "scopes": _scopes(asked, sessions),
+        "scopes": links.scopes(asked, sessions),
         "sessions": [_session(asked, item, context["as_of"]) for item in sessions],
         "events": [_event(item) for item in answers.events_answer(*name, EVENTS)["events"]],
         "definition": _definition(context),
@@ -153,36 +116,6 @@ def _content(asked: Asked) -> dict[str, Any]:
         "timeframe": asked.timeframe,
         "health": _health(context["health"]),
     }
-
-
-def _instruments(asked: Asked) -> list[Link]:
-    return [_instrument(name, asked) for name in answers.names()]
-
-
-def _instrument(name: Name, asked: Asked | None) -> Link:
-    source, symbol = name
-    chosen = asked or Asked(source, symbol, DAY, "1m")
-    url = chosen.url(source=source, symbol=symbol)
-    is_chosen = asked is not None and name == (asked.source, asked.symbol)
-    return Link(symbol, VENUES[source].title, url, is_chosen)
-
-
-def _timeframes(asked: Asked) -> list[str]:
-    """Return the timeframes of the switcher, with the one asked for among them."""
-    return sorted({*SHOWN_TIMEFRAMES, asked.timeframe}, key=TIMEFRAMES.__getitem__)
-
-
-def _timeframe(asked: Asked, name: str) -> Link:
-    return Link(name, name, asked.url(timeframe=name), name == asked.timeframe)
-
-
-def _scopes(asked: Asked, sessions: list[dict[str, Any]]) -> list[Link]:
-    titles = {**SCOPE_TITLES, **{item["name"]: item["title"] for item in sessions}}
-    titles.setdefault(asked.scope, asked.scope)
-    return [
-        Link(name, title, asked.url(scope=name), name == asked.scope)
-        for name, title in titles.items()
-    ]
 
 
 def _session(asked: Asked, item: dict[str, Any], as_of: str) -> dict[str, Any]:

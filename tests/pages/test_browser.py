@@ -316,10 +316,12 @@ def test_vwap_and_delta_lines_are_counted_back_from_the_totals(visit):
 def test_keyboard(visit, library):
     seen = visit()
     seen.until(IS_LIVE)
+    seen.until("() => document.querySelector('#legend').textContent.includes('held')")
     seen.page.keyboard.press("?")
     assert seen.page.locator("#keys").is_visible()
     seen.page.keyboard.press("Escape")
     assert not seen.page.locator("#keys").is_visible()
+    seen.page.keyboard.press("r")
     seen.page.keyboard.press("2")
     seen.page.keyboard.press("s")
     assert "timeframe=5m" in seen.page.url

@@ -10,6 +10,7 @@ const WORDS = {
   opening: ["connecting", "◌"],
   waiting: ["reconnecting", "◌"],
   stale: ["stale", "▲"],
+  absent: ["nothing runs here", "■"],
   refused: ["refused", "■"],
 };
 const VENUE = {
@@ -32,7 +33,7 @@ function put(cell, text) {
   if (cell && cell.textContent !== text) cell.textContent = text;
 }
 
-export function showLink(stream, health) {
+export function showLink(stream, health, detail) {
   if (!badge) return;
   if (health && health !== known) {
     known = health;
@@ -44,5 +45,6 @@ export function showLink(stream, health) {
   badge.dataset.state = state;
   put(word, `${shape} ${text}${stream.state === "waiting" ? ` in ${stream.retryIn} s` : ""}`);
   const isKnown = known?.data_age_ms !== null && known?.data_age_ms !== undefined;
-  put(age, isKnown ? `data ${ageText(known.data_age_ms + performance.now() - knownAt)} old` : "");
+  if (state === "refused") put(age, detail ?? "");
+  else put(age, isKnown ? `data ${ageText(known.data_age_ms + performance.now() - knownAt)} old` : "");
 }

@@ -23,6 +23,7 @@ let drawnSeq = null;
 let loads = 0;
 let reloading = false;
 let following = false;
+let refusal = "";
 
 const query = (more = {}) => new URLSearchParams({ ...asked, ...more }).toString();
 const pageUrl = (changes) => `${location.pathname}?${query(changes)}`;
@@ -40,7 +41,7 @@ const stream = new Stream(
     if (message.type === "context") take(message);
     else if (message.type === "health") health(message);
     else if (message.type === "event") happened(message);
-    else if (message.type === "error") desk.dataset.refused = message.detail;
+    else if (message.type === "error") refusal = message.detail;
   },
   (state) => {
     document.body.dataset.link = state;
@@ -48,9 +49,10 @@ const stream = new Stream(
       context = null;
       drawnSeq = null;
     }
-    showLink(stream, context?.health);
+    show();
   },
 );
+const show = () => showLink(stream, context?.health, refusal);
 
 function take(fresh) {
   // What must be said about the data is said by the server.
@@ -113,7 +115,7 @@ function draw() {
   drawnSeq = context.seq;
   paint(context, dayOpen);
   chart?.update(context);
-  showLink(stream, context.health);
+  show();
   if (performance.now() - titledAt > TITLE_MS) {
     titledAt = performance.now();
     const price = document.querySelector('[data-v="price"]').textContent;
@@ -208,7 +210,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 listen({ choose, asked, reset: () => chart?.reset() });
-setInterval(() => showLink(stream, context?.health), 250);
+setInterval(show, 250);
 stream.open(`/ws/context/?${query()}`);
 if (desk.dataset.chart === "ready") openChart();
 else waitForChart();

@@ -6,9 +6,11 @@ export const STALE_MS = 5000;
 // After so long without a message the socket is given up, whatever it says of itself.
 const DEAD_MS = 15000;
 const UNKNOWN_NAME = 4404;
+const NOT_RUNNING = 4503;
 
 export class Stream {
-  // `onMessage(message)`, `onState(state)`; states: opening, open, stale, waiting, refused.
+  // `onMessage(message)`, `onState(state)`; states: opening, open, stale, waiting, absent
+  // (no feed runs there), refused.
   constructor(onMessage, onState) {
     this.onMessage = onMessage;
     this.onState = onState;
@@ -50,6 +52,7 @@ export class Stream {
       if (socket !== this.socket) return;
       this.socket = null;
       if (event.code === UNKNOWN_NAME) this.tell("refused");
+      else if (event.code === NOT_RUNNING) this.wait("absent", MOST_MS);
       else this.retry();
     };
   }
@@ -63,11 +66,14 @@ export class Stream {
   }
 
   retry() {
-    const jitter = 0.8 + 0.4 * Math.random();
-    const delay = Math.min(MOST_MS, FIRST_MS * 2 ** this.attempts) * jitter;
+    const delay = Math.min(MOST_MS, FIRST_MS * 2 ** this.attempts);
     this.attempts += 1;
-    this.retryAt = performance.now() + delay;
-    this.tell("waiting");
+    this.wait("waiting", delay);
+  }
+
+  wait(state, delay) {
+    this.retryAt = performance.now() + delay * (0.8 + 0.4 * Math.random());
+    this.tell(state);
   }
 
   // Seconds until the next attempt.
@@ -80,7 +86,7 @@ export class Stream {
   }
 
   watch() {
-    if (this.state === "waiting") {
+    if (this.state === "waiting" || this.state === "absent") {
       if (performance.now() >= this.retryAt) this.connect();
     } else if (this.socket !== null && this.silence > DEAD_MS) {
       this.drop();
