@@ -13,8 +13,7 @@ from marketdata.models import DailyLevel, Instrument
 from marketdata.payload import context_payload
 from marketdata.store import instruments
 from marketdata.store.sink import StoreSink
-from tests.core.invented import DAY as DAY_US
-from tests.core.invented import HOUR, MONDAY, shuffled, tape, tapes
+from tests.core.invented import DAY_US, HOUR, MONDAY, shuffled, tape, tapes
 from tests.store.stored import Immediate, new_instrument, run_of, store
 
 pytestmark = pytest.mark.django_db

@@ -8,8 +8,7 @@ from marketdata.models import Candle, CoverageSegment, DailyLevel, Event, Instru
 from marketdata.pipeline import Pipeline
 from marketdata.store import sink as module
 from marketdata.store.sink import StoreSink
-from tests.core.invented import DAY as DAY_US
-from tests.core.invented import HOUR, MINUTE, MONDAY, tape
+from tests.core.invented import DAY_US, HOUR, MINUTE, MONDAY, tape
 from tests.store.stored import Immediate, held_ids
 
 pytestmark = pytest.mark.django_db
