@@ -49,6 +49,7 @@ const stream = new Stream(
       context = null;
       drawnSeq = null;
     }
+    if (state === "absent") takeStored();
     show();
   },
 );
@@ -68,6 +69,15 @@ function take(fresh) {
   if (before && before.as_of.slice(0, 10) !== fresh.as_of.slice(0, 10)) newDay();
   if (fresh.scope === "day") dayOpen = fresh.levels.OPEN;
   if (!document.hidden) requestAnimationFrame(draw);
+}
+
+// Where nothing runs there are no pushes, but there may be stored trades.
+async function takeStored() {
+  const [stored, { candles }] = await Promise.all([
+    ask(`/api/context?${query({ rows: 200 })}`),
+    ask(`/api/strategy/candles?${query({ count: 2 })}`),
+  ]);
+  take({ ...stored, candles, seq: 0 });
 }
 
 function health(message) {
