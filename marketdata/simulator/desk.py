@@ -22,41 +22,46 @@ class Venue(Protocol):
         """Return what the venue does."""
 
 
-def routes(venue: Venue) -> list[web.RouteDef]:
-    """Return `/sim/status` and `/sim/faults`.
+class Desk:
+    """`/sim/status` and `/sim/faults` of one venue."""
 
-    `GET /sim/status` · `GET /sim/faults` (known, set, done) · `POST /sim/faults` with a JSON
-    object of names and values · `DELETE /sim/faults` ends them all.
-    """
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
 
-    async def status(request: web.Request) -> web.Response:
-        return _json(venue.status())
+    def routes(self) -> list[web.RouteDef]:
+        """Return the paths."""
+        return [
+            web.get("/sim/status", self.status),
+            web.get("/sim/faults", self.known),
+            web.post("/sim/faults", self.change),
+            web.delete("/sim/faults", self.clear),
+        ]
 
-    async def known(request: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.Response:
+        """Answer who is connected, what was sent, what is set."""
+        return _json(self._venue.status())
+
+    async def known(self, request: web.Request) -> web.Response:
+        """Answer which faults there are, which are set, and what they did."""
         kinds = {name: f"{kind.unit}: {text}" for name, (kind, text) in KINDS.items()}
-        return _json({"known": kinds, **venue.faults.snapshot()})
+        return _json({"known": kinds, **self._venue.faults.snapshot()})
 
-    async def change(request: web.Request) -> web.Response:
+    async def change(self, request: web.Request) -> web.Response:
+        """Set faults from a JSON object of names and values: all of them or none."""
         # A page of another site can send no JSON without asking first.
         if request.content_type != "application/json":
             return _json({"detail": "a body of application/json expected"}, 415)
         try:
             wanted = msgspec.json.decode(await request.read(), type=dict[str, float])
-            venue.faults.update(wanted)
+            self._venue.faults.update(wanted)
         except (msgspec.DecodeError, BadInputError) as error:
             return _json({"detail": str(error)}, 400)
-        return _json(venue.faults.snapshot())
+        return _json(self._venue.faults.snapshot())
 
-    async def clear(request: web.Request) -> web.Response:
-        venue.faults.clear()
-        return _json(venue.faults.snapshot())
-
-    return [
-        web.get("/sim/status", status),
-        web.get("/sim/faults", known),
-        web.post("/sim/faults", change),
-        web.delete("/sim/faults", clear),
-    ]
+    async def clear(self, request: web.Request) -> web.Response:
+        """End every fault."""
+        self._venue.faults.clear()
+        return _json(self._venue.faults.snapshot())
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

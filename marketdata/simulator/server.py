@@ -12,8 +12,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from marketdata.simulator import desk
 from marketdata.simulator.binance_spot.venue import BinanceSpot
+from marketdata.simulator.desk import LARGEST_BODY, Desk
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.generator import GeneratedMarket
 from marketdata.simulator.markets import Market
@@ -162,8 +162,8 @@ class Simulator:
 
     async def _serve(self, opened: Future[int]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
-        app = web.Application(client_max_size=desk.LARGEST_BODY)
-        app.add_routes([*self._venue.routes(), *desk.routes(self._venue)])
+        app = web.Application(client_max_size=LARGEST_BODY)
+        app.add_routes([*self._venue.routes(), *Desk(self._venue).routes()])
         app.on_response_prepare.append(self._label)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await runner.setup()
