@@ -2,6 +2,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -42,6 +43,7 @@ print(digest(made.slice(900_000_123, 900_009_876)))
 def test_another_process_makes_the_same_trades():
     ran = subprocess.run(
         [sys.executable, "-c", OTHER_PROCESS],
+        cwd=Path(__file__).resolve().parents[2],
         env={**os.environ, "PYTHONHASHSEED": "12345"},
         capture_output=True,
         text=True,

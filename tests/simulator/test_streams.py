@@ -233,7 +233,7 @@ def test_candles_close_and_equal_those_of_rest(live, dial):
 
 
 def test_the_server_pings_and_cuts_who_does_not_answer(dial, clock):
-    rules = Rules(ping_every_s=0.1, pong_within_s=0.4)
+    rules = Rules(ping_every_s=0.1, pong_within_s=0.4, messages_per_s=100)
     with Simulator.generated(["BTCUSDT"], clock_us=clock, rules=rules) as venue:
         deaf, alive = dial(venue, "/ws"), dial(venue, "/ws")
         alive.settimeout(0.1)
