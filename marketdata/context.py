@@ -29,9 +29,9 @@ from marketdata.metrics.vwap import deviation, vwap
 
 DAY = "day"
 CURRENT = "current"
-# How many windows of each name stay in memory. The venue's clock may be ahead of ours: the one
-# before must outlive the first trade of the next.
-KEEP = 2
+# How many windows of each name stay in memory: the present one, the one before, whose levels are
+# wanted, and the next one, because the venue's clock may be ahead of ours.
+KEEP = 3
 # A price so far from the others that more rows would lie between is no price: the profile would
 # take hundreds of megabytes and every snapshot a second.
 MOST_ROWS = 1 << 22
@@ -275,9 +275,7 @@ class MarketContext:
         starts = sorted(start for kind, start in self._scopes if kind == name)
         for start in starts[:-KEEP]:
             # The scope just made may be the one that goes: its trades are in the store.
-            scope = self._scopes.pop((name, start))
-            if name == DAY and scope.bar is not None:
-                self.previous.setdefault(start, self._levels_of(scope.bar))
+            del self._scopes[name, start]
 
     def scopes(self) -> list[Scope]:
         """Return every scope in memory, by start."""
@@ -354,11 +352,10 @@ class MarketContext:
         if day in self.previous:
             return self.previous[day]
         scope = self._scopes.get((DAY, day))
-        return self._levels_of(scope.bar) if scope is not None and scope.bar else None
-
-    def _levels_of(self, day: Bar) -> PreviousDay:
-        price = self.instrument.grid.price
-        return PreviousDay(price(day.high), price(day.low), price(day.close), "trades")
+        if scope is None or scope.bar is None:
+            return None
+        price, bar = self.instrument.grid.price, scope.bar
+        return PreviousDay(price(bar.high), price(bar.low), price(bar.close), "trades")
 
     def snapshot(self, name: str, as_of_us: int) -> Snapshot:
         """Compute the snapshot of a scope. Raises KeyError for an unknown name.

@@ -161,7 +161,7 @@ def test_days_hold_what_sessions_and_pauses_hold(trades):
         day_us = scope.window.start_us // DAY_US
         part = sums.setdefault(day_us, {DAY: 0, "parts": 0})
         part[DAY if scope.window.name == DAY else "parts"] += scope.bar.lots
-    # Of the pauses only the last two stay in memory.
+    # Of the pauses only the last three stay in memory.
     assert all(part["parts"] <= part[DAY] for part in sums.values())
     assert sum(p.bar.trades for p in pipeline.context.scopes() if p.window.name == DAY) == len(
         trades
