@@ -1,5 +1,6 @@
 """Pages and candles against a plain fold over all trades, one at a time."""
 
+import csv
 from decimal import Decimal
 
 import numpy as np
@@ -176,3 +177,25 @@ def test_money_has_eight_decimals():
     assert money(10_000_001, Decimal("0.01")) == "100000.01000000"
     assert money(3, Decimal("1e-8")) == "0.00000003"
     assert money(0, Decimal(1)) == "0.00000000"
+
+
+@pytest.mark.realdata
+def test_the_hours_of_a_recorded_day_equal_the_venues_own(shared_data):
+    market = RecordedMarket.open(
+        shared_data / "tapes" / "BTCUSDT-aggTrades-2024-01-01.zip", speed=0
+    )
+    market.due(len(market))
+    candles = History(market).candles("1h", None, None, 24)
+    path = shared_data / "klines" / "binance_spot_BTCUSDT_1h_2017_2024.csv"
+    with path.open() as file:
+        lines = (line for line in file if not line.startswith("#"))
+        venue = [row for row in csv.DictReader(lines) if row["date"].startswith("2024-01-01")]
+    assert len(venue) == 24
+    for candle, row in zip(candles, venue, strict=True):
+        opening, high, low, close, volume, quote, bought, *_ = written(candle, market.grid)
+        assert [float(x) for x in (opening, high, low, close)] == [
+            float(row[name]) for name in ("open", "high", "low", "close")
+        ]
+        assert float(volume) == pytest.approx(float(row["volume"]), abs=1e-9)
+        assert float(quote) == pytest.approx(float(row["quote_asset_volume"]), rel=1e-12)
+        assert float(bought) == pytest.approx(float(row["taker_buy_base_asset_volume"]), abs=1e-9)
