@@ -21,6 +21,7 @@ from marketdata.views.figures import (
     UNKNOWN,
     backfill_text,
     clock,
+    connection_text,
     event_text,
     figures,
     ladder,
@@ -135,7 +136,14 @@ def _event(item: dict[str, Any]) -> dict[str, str]:
 
 def _connections() -> list[dict[str, Any]]:
     found = answers.health_answer()["connections"]
-    return [{**item, "age": _age(item["last_message_age_ms"]) or UNKNOWN} for item in found]
+    return [
+        {
+            **item,
+            "text": connection_text(item),
+            "age": _age(item["last_message_age_ms"]) or UNKNOWN,
+        }
+        for item in found
+    ]
 
 
 def _age(age_ms: int | None) -> str:

@@ -40,6 +40,7 @@ PROOFS = {
     "none": "none",
 }
 MOST_RANGES = 6
+MOST_SYMBOLS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +240,14 @@ def holes(ranges: list[list[int]]) -> str:
     newest = [f"{first}–{last} ({number(last - first + 1, 0)})" for first, last in reversed(ranges)]
     more = len(newest) - MOST_RANGES
     return " · ".join(newest[:MOST_RANGES] + ([f"and {more} more"] if more > 0 else []))
+
+
+def connection_text(connection: dict[str, Any]) -> str:
+    """Return what a connection carries."""
+    symbols = connection["symbol"].split(",")
+    more = len(symbols) - MOST_SYMBOLS
+    named = ", ".join(symbols[:MOST_SYMBOLS]) + (f" and {more} more" if more > 0 else "")
+    return f"{connection['source']} {connection['channel']} {named}"
 
 
 def backfill_text(ready: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ def build(
     for number, symbol in enumerate(symbols, 1):
         context = MarketContext(Instrument(SOURCE, symbol, GRID, number))
         flow.add(Pipeline(context, [tape]), clock)
-    statuses = [Status(symbol=symbol, last_message_us=clock()) for symbol in symbols]
+    status = Status(symbol=",".join(symbols), last_message_us=clock())
     running = live.Live(
         board=board,
         flow=flow,
@@ -98,7 +98,7 @@ def build(
         clock=clock,
         wall_clock=clock,
         gaps=lambda source: 0,
-        supervisors=[Connections(*statuses)],
+        supervisors=[Connections(status)],
         repairs={},
         lag=LagHistogram(),
         write_rows=LagHistogram(),
@@ -143,7 +143,7 @@ def trade_on(running: live.Live, symbol: str, last: Trades, rate: float, stop: t
     """Feed trades in real time until stopped."""
     rng = np.random.default_rng(7)
     ticks, next_id = round(float(last.price[-1]) * 100), int(last.id[-1]) + 1
-    status = next(s for s in running.supervisors[0].statuses() if s.symbol == symbol)
+    status = running.supervisors[0].statuses()[0]
     while not stop.wait(float(rng.exponential(4 / rate))):
         count = int(rng.integers(1, 8))
         now_us = running.clock()

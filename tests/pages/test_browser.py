@@ -14,9 +14,15 @@ from urllib.parse import quote, urlsplit
 import pytest
 
 from botcrypto import assets
-from marketdata.views.figures import backfill_text, event_text, figures, ladder
+from marketdata.views.figures import (
+    backfill_text,
+    connection_text,
+    event_text,
+    figures,
+    ladder,
+)
 from tests.pages.conftest import STRANGE
-from tests.pages.test_figures import BACKFILLS, EMPTY, NOTHING
+from tests.pages.test_figures import BACKFILLS, CONNECTIONS, EMPTY, NOTHING
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -260,7 +266,7 @@ def test_browser_says_what_the_server_says(visit):
     """The same context gives the same texts, sides and order on both sides."""
     seen = visit()
     told = seen.page.evaluate(
-        """async ([contexts, events, backfills]) => {
+        """async ([contexts, events, backfills, connections]) => {
           const say = await import('/static/marketdata/figures.js');
           return [
             contexts.map(([context, dayOpen, last]) => [
@@ -268,9 +274,10 @@ def test_browser_says_what_the_server_says(visit):
             ]),
             events.map(say.eventText),
             backfills.map(say.backfillText),
+            connections.map(say.connectionText),
           ];
         }""",
-        [CONTEXTS, EVENTS, BACKFILLS],
+        [CONTEXTS, EVENTS, BACKFILLS, CONNECTIONS],
     )
     expected = []
     for context, day_open, last in CONTEXTS:
@@ -288,8 +295,8 @@ def test_browser_says_what_the_server_says(visit):
             for row in ladder(context, last)
         ]
         expected.append([texts, rows])
-    events, backfills = map(event_text, EVENTS), map(backfill_text, BACKFILLS)
-    assert told == [expected, list(events), list(backfills)]
+    texts = ((event_text, EVENTS), (backfill_text, BACKFILLS), (connection_text, CONNECTIONS))
+    assert told == [expected, *([say(item) for item in items] for say, items in texts)]
 
 
 def test_vwap_and_delta_lines_are_counted_back_from_the_totals(visit):

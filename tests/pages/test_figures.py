@@ -4,6 +4,7 @@ import pytest
 
 from marketdata.views.figures import (
     backfill_text,
+    connection_text,
     covered,
     event_text,
     figures,
@@ -106,6 +107,19 @@ def test_backfill_text():
         "idle",
         "1,346,415 of 1,753,977 trades, 76.8 %, 5 s left",
         "0 of 1,000 trades, 0.0 %",
+    ]
+
+
+CONNECTIONS = [
+    {"source": "binance_ws", "channel": "aggTrade", "symbol": "BTCUSDT"},
+    {"source": "binance_ws", "channel": "trade", "symbol": "A,B,C,D,E"},
+]
+
+
+def test_connection_text():
+    assert [connection_text(item) for item in CONNECTIONS] == [
+        "binance_ws aggTrade BTCUSDT",
+        "binance_ws trade A, B, C and 2 more",
     ]
 
 

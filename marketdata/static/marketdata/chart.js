@@ -49,7 +49,8 @@ export class Chart {
       autoscaleInfoProvider: () => null,
     });
     this.candles = this.chart.addSeries(library.CandlestickSeries, {
-      priceFormat: price, priceLineStyle: DOTTED,
+      // The library's own label would have the hollow candles' colour, which is none.
+      ...quiet, priceFormat: price,
       upColor: colour("bg"), borderUpColor: colour("buy"), wickUpColor: colour("buy"),
       downColor: colour("sell"), borderDownColor: colour("sell"), wickDownColor: colour("sell"),
     });
@@ -97,6 +98,7 @@ export class Chart {
       holes: rows.filter(([, row]) => row.coverage !== null && row.coverage < 1).map(([t]) => t),
     });
     this.space(rows.length);
+    this.markLast();
     if (this.context) this.anchor(Infinity);
     this.say();
   }
@@ -121,6 +123,7 @@ export class Chart {
     if (this.rows.size) {
       for (const candle of context.candles ?? []) this.put(candle);
       this.bands.last = this.last;
+      this.markLast();
       this.anchor(moved ? Infinity : 2);
     }
     this.levels(context.levels);
@@ -158,15 +161,26 @@ export class Chart {
 
   levels(levels) {
     for (const [name, style] of Object.entries(LINES)) {
-      const price = levels[name];
-      if (price === null) {
-        if (this.lines[name]) this.candles.removePriceLine(this.lines[name]);
-        delete this.lines[name];
-      } else if (this.lines[name]) {
-        if (this.lines[name].options().price !== price) this.lines[name].applyOptions({ price });
-      } else {
-        this.lines[name] = this.candles.createPriceLine({ ...style, price, title: name });
-      }
+      this.line(name, levels[name], { ...style, title: name });
+    }
+  }
+
+  markLast() {
+    const row = this.rows.get(this.last);
+    if (!row) return;
+    const color = colour(row.close < row.open ? "sell" : "buy");
+    this.line("LAST", row.close, { color, lineStyle: DOTTED, lineWidth: 1, title: "" });
+  }
+
+  line(name, price, style) {
+    const known = this.lines[name];
+    if (price === null) {
+      if (known) this.candles.removePriceLine(known);
+      delete this.lines[name];
+    } else if (!known) {
+      this.lines[name] = this.candles.createPriceLine({ ...style, price });
+    } else if (known.options().price !== price || known.options().color !== style.color) {
+      known.applyOptions({ ...style, price });
     }
   }
 

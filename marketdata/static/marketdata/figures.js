@@ -20,6 +20,7 @@ const PROOFS = {
   none: "none",
 };
 const MOST_RANGES = 6;
+const MOST_SYMBOLS = 3;
 
 export function places(step) {
   for (let n = 0; n < 12; n += 1) {
@@ -185,6 +186,13 @@ function holes(ranges) {
     .map(([first, last]) => `${first}–${last} (${number(last - first + 1, 0)})`);
   const more = newest.length - MOST_RANGES;
   return [...newest.slice(0, MOST_RANGES), ...(more > 0 ? [`and ${more} more`] : [])].join(" · ");
+}
+
+export function connectionText({ source, channel, symbol }) {
+  const symbols = symbol.split(",");
+  const more = symbols.length - MOST_SYMBOLS;
+  const named = symbols.slice(0, MOST_SYMBOLS).join(", ");
+  return `${source} ${channel} ${named}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
 export function backfillText({ backfill_status: status, backfill_progress: progress }) {

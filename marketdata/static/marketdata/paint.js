@@ -1,7 +1,7 @@
 // Texts into the page, only where they changed, only as text.
 
 import {
-  backfillText, clock, eventText, figures, ladder, lastPrice, span,
+  backfillText, clock, connectionText, eventText, figures, ladder, lastPrice, span,
 } from "./figures.js";
 
 const EVENTS = 12;
@@ -103,7 +103,7 @@ export function paintConnections(connections) {
     const row = document.createElement("tr");
     const age = item.last_message_age_ms;
     const texts = [
-      `${item.source} ${item.channel} ${item.symbol}`, item.state,
+      connectionText(item), item.state,
       age === null ? "–" : `${(age / 1000).toFixed(1)} s`,
       String(item.reconnects), String(item.gaps),
     ];
