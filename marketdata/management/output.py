@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, TextIO
+from typing import Any
 
 import msgspec
 from django.conf import settings
-from django.core.management.base import CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser, OutputWrapper
+from django.db import DatabaseError
 
 from marketdata.core.errors import BotCryptoError
+from marketdata.core.instrument import Instrument
 
 WORK_FAILED = 1
 BAD_ARGUMENTS = 2
@@ -38,6 +40,29 @@ def add_instrument(parser: CommandParser, *, source: str = "binance_ws") -> None
     parser.add_argument("--json", action="store_true", help="print one JSON object on stdout")
 
 
+def stored_instrument(source: str, symbol: str) -> Instrument:
+    """Return an instrument of the database.
+
+    Raises
+    ------
+    CommandError
+        Unknown source, nothing stored of the symbol, or no tables.
+    """
+    from marketdata.store import instruments
+    from marketdata.venues import VENUES
+
+    if source not in VENUES:
+        raise bad_argument(f"a source of {', '.join(VENUES)} expected, seen {source!r}")
+    try:
+        found = instruments.find(source, symbol)
+        known = ", ".join(f"{item.symbol} ({item.source})" for item in instruments.known())
+    except DatabaseError as error:
+        raise failed(f"{error}; manage.py migrate makes the tables") from error
+    if found is None:
+        raise failed(f"no trade of {symbol} at {source} is stored; stored: {known or 'nothing'}")
+    return found
+
+
 def parse_time(text: str) -> int:
     """Return an ISO time or date, UTC where no zone is named, as microseconds.
 
@@ -56,7 +81,7 @@ def parse_time(text: str) -> int:
     return int(moment.timestamp()) * 1_000_000 + moment.microsecond
 
 
-def print_json(out: TextIO, answer: dict[str, Any]) -> None:
+def print_json(out: OutputWrapper, answer: dict[str, Any]) -> None:
     """Print exactly one JSON object."""
     out.write(msgspec.json.encode(answer).decode())
 

@@ -121,28 +121,44 @@ def origins(instrument_id: int, first: int, last: int) -> dict[str, int]:
     return found
 
 
-def audit(instrument_id: int) -> list[str]:
-    """Return every disagreement between ledger and rows, in words; none is the promise."""
-    ids, ts_us = _held(instrument_id)
+def audit(instrument_id: int, first: int = EVERYTHING[0], last: int = EVERYTHING[1]) -> list[str]:
+    """Return every disagreement of ledger and rows among first..last, in words; none is the rule.
+
+    Notes
+    -----
+    Reads every row: half a second for a day of 863,403 trades.
+    """
+    ids, ts_us = _rows(instrument_id, first, last)
     claimed, found = Coverage(), []
-    for segment in segments(instrument_id):
-        if claimed.missing(segment.first_id, segment.last_id) <= segment.last_id - segment.first_id:
+    for segment in segments(instrument_id, first, last):
+        low, high = max(first, segment.first_id), min(last, segment.last_id)
+        if claimed.missing(low, high) <= high - low:
             found.append(f"segment {segment} overlaps another")
-        claimed.add(segment.first_id, segment.last_id)
-        low, high = np.searchsorted(ids, [segment.first_id, segment.last_id + 1])
-        times = ts_us[low:high]
-        if len(times) and (times.min(), times.max()) != (segment.first_ts_us, segment.last_ts_us):
-            found.append(f"segment {segment} tells other times than its rows")
-    held = Coverage(runs_of(ids))
-    if held != claimed:
-        found.append(f"rows hold {held}, the ledger claims {claimed}")
+        claimed.add(low, high)
+        if (low, high) == (segment.first_id, segment.last_id):
+            found += _other_times(segment, ts_us[slice(*np.searchsorted(ids, [low, high + 1]))])
+    for low, high in _difference(claimed, Coverage(runs_of(ids))):
+        found.append(f"the ledger claims {low}..{high}, the rows do not hold it")
+    for low, high in _difference(Coverage(runs_of(ids)), claimed):
+        found.append(f"the rows hold {low}..{high}, the ledger does not claim it")
     return found
 
 
-def _held(instrument_id: int) -> tuple[Ints, Ints]:
-    """Return ids and times of every row, ascending ids."""
+def _other_times(segment: CoverageSegment, times: Ints) -> list[str]:
+    if not len(times) or (times.min(), times.max()) == (segment.first_ts_us, segment.last_ts_us):
+        return []
+    return [f"segment {segment} tells other times than its rows"]
+
+
+def _difference(left: Coverage, right: Coverage) -> list[tuple[int, int]]:
+    """Return the runs of the left that are not in the right."""
+    return [hole for first, last in left for hole in right.holes(first, last)]
+
+
+def _rows(instrument_id: int, first: int, last: int) -> tuple[Ints, Ints]:
+    """Return ids and times of the rows, ascending ids."""
     base = instrument_id << ID_BITS
-    rows = Trade.objects.filter(id__gte=base, id__lt=base + (1 << ID_BITS)).order_by("id")
+    rows = Trade.objects.filter(id__gte=base + first, id__lte=base + last).order_by("id")
     pairs = rows.values_list("trade_id", "ts_us").iterator(50_000)
     table = np.fromiter(pairs, dtype=np.dtype([("id", "i8"), ("ts_us", "i8")]))
     return table["id"].copy(), table["ts_us"].copy()

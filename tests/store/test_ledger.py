@@ -156,8 +156,8 @@ def broken_times(instrument_id):
 @pytest.mark.parametrize(
     ("damage", "word"),
     [
-        (broken_row_gone, "rows hold"),
-        (broken_row_unclaimed, "rows hold"),
+        (broken_row_gone, "the ledger claims 5..5, the rows do not hold it"),
+        (broken_row_unclaimed, "the rows hold 50..50, the ledger does not claim it"),
         (broken_overlap, "overlaps another"),
         (broken_times, "other times"),
     ],
@@ -168,3 +168,5 @@ def test_the_audit_finds_every_kind_of_damage(damage, word):
     assert ledger.audit(instrument_id) == []
     damage(instrument_id)
     assert [word in line for line in ledger.audit(instrument_id)] == [True]
+    # Beside the damage all is well.
+    assert ledger.audit(instrument_id, 0, 3) == []

@@ -7,7 +7,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata import rebuild
-from marketdata.context import DAY
+from marketdata.context import CURRENT, DAY
+from marketdata.core.errors import BadInputError
+from marketdata.core.instrument import Instrument
+from marketdata.core.sessions import SessionCalendar
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.management.output import (
     add_instrument,
@@ -16,6 +19,7 @@ from marketdata.management.output import (
     failed,
     parse_time,
     print_json,
+    stored_instrument,
 )
 from marketdata.payload import context_payload
 from marketdata.pipeline import Pipeline
@@ -37,13 +41,19 @@ class Command(BaseCommand):
         parser.add_argument("--scope", default=DAY, help="day (default) or a session's name")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        pipeline = _stored(options["source"], options["symbol"], options["date"])
+        instrument = stored_instrument(options["source"], options["symbol"])
+        calendar = SessionCalendar(instruments.trading_sessions())
+        known = [DAY, CURRENT, *(item.name for item in calendar.definitions)]
+        if options["scope"] not in known:
+            raise bad_argument(f"a scope of {', '.join(known)} expected, seen {options['scope']!r}")
+        try:
+            pipeline = _stored(instrument, options["date"])
+        except BadInputError as error:
+            raise failed(error) from error
         context, as_of_us = pipeline.context, pipeline.watermark_us
-        if options["scope"] not in context.names():
-            raise bad_argument(f"a scope of {', '.join(context.names())} expected")
         snapshot = context.snapshot(options["scope"], as_of_us)
         answer = {
-            **context_payload(snapshot, proof=VENUES[options["source"]].proof),
+            **context_payload(snapshot, proof=VENUES[instrument.source].proof),
             "hash": context.hash(options["scope"], as_of_us),
         }
         if options["json"]:
@@ -52,14 +62,8 @@ class Command(BaseCommand):
             self.stdout.write(context_page(answer))
 
 
-def _stored(source: str, symbol: str, date: str | None) -> Pipeline:
-    """Rebuild a day, or say what is stored instead."""
-    if source not in VENUES:
-        raise bad_argument(f"a source of {', '.join(VENUES)} expected, seen {source!r}")
-    instrument = instruments.find(source, symbol)
-    if instrument is None:
-        known = ", ".join(f"{i.symbol} ({i.source})" for i in instruments.known()) or "nothing"
-        raise failed(f"no trade of {symbol} at {source} is stored; stored: {known}")
+def _stored(instrument: Instrument, date: str | None) -> Pipeline:
+    """Rebuild a day, the newest where none is told."""
     if date is None:
         newest = rows.latest(instrument.id, 1)
         day_us = open_us(int(newest.ts_us[-1]), DAY_US) if len(newest) else 0
@@ -67,5 +71,6 @@ def _stored(source: str, symbol: str, date: str | None) -> Pipeline:
         day_us = open_us(parse_time(date), DAY_US)
     pipeline = rebuild.stored_day(instrument, day_us)
     if not pipeline.counts.trades:
-        raise failed(f"no trade of {symbol} at {source} is stored for {date or 'any day'}")
+        name = f"{instrument.symbol} at {instrument.source}"
+        raise failed(f"no trade of {name} is stored for {date or 'any day'}")
     return pipeline

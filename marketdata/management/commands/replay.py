@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import gc
 import time
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata.conf import conf
 from marketdata.context import DAY, Definition, MarketContext
-from marketdata.core.errors import BadInputError
+from marketdata.core.errors import BadInputError, TapeError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid, Instrument
-from marketdata.core.trades import Trades
-from marketdata.management.output import context_page, failed, print_json, refuse_bad_settings
+from marketdata.core.trades import LATEST_US, Trades
+from marketdata.management.output import (
+    bad_argument,
+    context_page,
+    failed,
+    print_json,
+    refuse_bad_settings,
+)
 from marketdata.payload import context_payload, counts, iso
 from marketdata.pipeline import Pipeline
 from marketdata.store.tape import Tape, open_tape
@@ -60,6 +67,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_bad_settings()
+        if not Path(options["path"]).is_file():
+            raise bad_argument(f"{options['path']}: a file expected, there is none")
         try:
             tape = open_tape(options["path"], source=options["source"], symbol=options["symbol"])
             answer = replayed(tape)
@@ -68,7 +77,7 @@ class Command(BaseCommand):
         if options["json"]:
             print_json(self.stdout, answer)
         else:
-            self.stdout.write(context_page(answer))
+            self.stdout.write(f"{context_page(answer)}\n{_speed(answer)}")
 
 
 def replayed(tape: Tape) -> dict[str, Any]:
@@ -76,14 +85,13 @@ def replayed(tape: Tape) -> dict[str, Any]:
     began = time.perf_counter()
     events = EventCounter()
     pipeline: Pipeline | None = None
-    first_ts_us = 0
+    first_ts_us = LATEST_US
     for trades in tape.batches():
-        if pipeline is None:
-            pipeline = _pipeline(tape, trades, events)
-            first_ts_us = int(trades.ts_us[0])
+        pipeline = pipeline or _pipeline(tape, trades, events)
+        first_ts_us = min(first_ts_us, int(trades.ts_us.min()))
         pipeline.feed(Batch(trades, "file"))
     if pipeline is None:
-        raise BadInputError(f"{tape.path}: trades expected, seen none")
+        raise TapeError(f"{tape.path.name}: trades expected, seen none")
     seconds = time.perf_counter() - began
     last_us = pipeline.watermark_us
     snapshot = pipeline.context.snapshot(DAY, last_us)
@@ -98,6 +106,16 @@ def replayed(tape: Tape) -> dict[str, Any]:
         "seconds": round(seconds, 6),
         "trades_per_second": round(pipeline.counts.trades / seconds),
     }
+
+
+def _speed(answer: dict[str, Any]) -> str:
+    events = ", ".join(f"{count:,} {kind}" for kind, count in answer["events"].items())
+    return (
+        f"replayed  {answer['trades_total']:,} trades from {answer['first_ts']} to "
+        f"{answer['last_ts']}, {answer['duplicates']:,} repeated\n"
+        f"events    {events or 'none'}\n"
+        f"speed     {answer['seconds']:.2f} s, {answer['trades_per_second']:,} trades/s"
+    )
 
 
 def _pipeline(tape: Tape, trades: Trades, events: EventCounter) -> Pipeline:

@@ -14,8 +14,8 @@ from marketdata.management.output import (
     failed,
     parse_time,
     print_json,
+    stored_instrument,
 )
-from marketdata.store import instruments
 from marketdata.venues import VENUES
 from marketdata.verify import verified
 
@@ -36,18 +36,15 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         start_us, end_us = _range(options)
-        source, symbol = options["source"], options["symbol"]
-        if source not in VENUES:
-            raise bad_argument(f"a source of {', '.join(VENUES)} expected, seen {source!r}")
-        instrument = instruments.find(source, symbol)
-        if instrument is None:
-            raise failed(f"no trade of {symbol} at {source} is stored")
-        answer = verified(instrument, start_us, end_us, VENUES[source].proof)
+        instrument = stored_instrument(options["source"], options["symbol"])
+        answer = verified(instrument, start_us, end_us, VENUES[instrument.source].proof)
+        if not answer["expected"] and answer["edges"] == "held":
+            raise failed(f"no trade is stored from {answer['start']} to {answer['end']}")
         if options["json"]:
             print_json(self.stdout, answer)
         else:
             self.stdout.write(_page(answer))
-        if answer["missing"]:
+        if answer["missing"] or answer["disagreements"]:
             raise SystemExit(WORK_FAILED)
 
 
@@ -72,6 +69,7 @@ def _page(answer: dict[str, Any]) -> str:
         f"held      {answer['held']:,}",
         f"missing   {answer['missing']:,}",
         *(f"          {first}..{last}" for first, last in answer["ranges"][:50]),
+        *(f"ledger    {line}" for line in answer["disagreements"]),
         f"proof     {answer['proof']}",
         f"trades    sha256 {answer['certificate']['sha256']}",
     ]
