@@ -45,6 +45,17 @@ class Part:
             return ()
         return tuple(held.holes(self.first_id, self.last_id))
 
+    def held(self, held: Coverage) -> int:
+        """Count the ids that are held; 0 where they are not known."""
+        if self.first_id is None or self.last_id is None:
+            return 0
+        return sum(last - first + 1 for first, last in held.within(self.first_id, self.last_id))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the venue was asked, and told ids or that there are no trades."""
+        return self.first_id is not None and self.last_id is not None
+
     @property
     def is_told(self) -> bool:
         """Whether the venue told ids of trades."""
@@ -65,8 +76,8 @@ class Rules:
         Trades of a REST page.
     published_s : float or None
         How long after its end a day's file can be expected; None where there are no files.
-    absent : frozenset of int
-        Days whose file turned out not to be there.
+    tried : frozenset of int
+        Days whose file was read, or is not there, or is bad.
     newest_only : bool
         Only the newest page, or the newest day of an archive.
     """
@@ -75,7 +86,7 @@ class Rules:
     now_us: int
     page_limit: int
     published_s: float | None = None
-    absent: frozenset[int] = frozenset()
+    tried: frozenset[int] = frozenset()
     newest_only: bool = False
 
 
@@ -177,7 +188,7 @@ def _chunks(part: Part, holes: tuple[Run, ...], rules: Rules) -> list[Chunk]:
 
 
 def _takes_archive(part: Part, holes: tuple[Run, ...], rules: Rules) -> bool:
-    if rules.via == "rest" or rules.published_s is None or part.day_us in rules.absent:
+    if rules.via == "rest" or rules.published_s is None or part.day_us in rules.tried:
         return False
     if rules.via == "archive":
         return True

@@ -1,0 +1,68 @@
+"""`Inlet`: where backfilled trades go in, live pipelines or straight to the writer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from marketdata.core.events import Batch
+from marketdata.core.instrument import Instrument
+from marketdata.core.timeframe import DAY_US
+from marketdata.store.writer import Writer
+
+FLUSH_S = 60.0
+
+
+def _nothing(source: str, symbol: str, day_us: int) -> bool:
+    return False
+
+
+def _nowhere(source: str, symbol: str, batch: Batch) -> object:
+    raise NotImplementedError("no live pipeline holds a day here")
+
+
+@dataclass(frozen=True)
+class Inlet:
+    """The way into the store.
+
+    Parameters
+    ----------
+    writer : Writer
+        Takes the trades of days that no live pipeline holds; makes whoever is too quick wait.
+    holds : callable
+        (source, symbol, start of a UTC day) → whether a live pipeline holds that day in memory.
+    deliver : callable
+        (source, symbol, batch) → hands trades of such a day to the pipeline, which hands on to the
+        writer what is new to it.
+    drain : callable
+        Returns when all that was delivered has reached the writer.
+    """
+
+    writer: Writer
+    holds: Callable[[str, str, int], bool] = _nothing
+    deliver: Callable[[str, str, Batch], object] = _nowhere
+    drain: Callable[[], object] = lambda: None
+
+    def put(self, instrument: Instrument, batch: Batch) -> None:
+        """Hand in trades; waits for room. Raises WriterStoppedError."""
+        for day_us, part in by_day(batch):
+            if self.holds(instrument.source, instrument.symbol, day_us):
+                self.deliver(instrument.source, instrument.symbol, part)
+            else:
+                self.writer.put_trades(instrument.id, part)
+
+    def settle(self) -> bool:
+        """Wait until everything handed in is committed. Returns False where it is not."""
+        self.drain()
+        return self.writer.flush(FLUSH_S)
+
+
+def by_day(batch: Batch) -> Iterator[tuple[int, Batch]]:
+    """Cut a batch by the UTC day of its trades, which need not be in order of time."""
+    days = batch.trades.ts_us // DAY_US
+    for day in np.unique(days).tolist():
+        mine = days == day
+        part = batch.trades if mine.all() else batch.trades[mine]
+        yield day * DAY_US, Batch(part, batch.origin, batch.recv_us)

@@ -1,0 +1,116 @@
+"""`Means`: what a job works with, made for it and closed after it."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from marketdata.backfill.archive import Archive
+from marketdata.backfill.child import FileReader
+from marketdata.backfill.files import ArchiveHost
+from marketdata.conf import Conf
+from marketdata.core.errors import FrameError
+from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from marketdata.core.trades import Trades
+from marketdata.rest.client import VenueClient
+from marketdata.rest.limiter import Priority
+from marketdata.venues import VENUES
+from marketdata.venues.base import Channel
+
+# How far before the end of a range its newest trade is looked for.
+LOOKS_US = (SECOND_US, 10 * SECOND_US, MINUTE_US, 10 * MINUTE_US, HOUR_US, 6 * HOUR_US, DAY_US)
+
+
+@dataclass(frozen=True)
+class Means:
+    """A channel's past, by REST and by file.
+
+    Parameters
+    ----------
+    stop : threading.Event
+        Ends everything that waits.
+    """
+
+    source: str
+    channel: Channel
+    client: VenueClient
+    archive: Archive
+    host: ArchiveHost
+    reader: FileReader
+    conf: Conf
+    stop: threading.Event
+
+    @property
+    def page_limit(self) -> int:
+        """Trades a page holds at most."""
+        return self.client.venue.page_limit
+
+    @property
+    def published_s(self) -> float | None:
+        """How long after its end a day's file can be expected; None where there are no files."""
+        return self.channel.archive.published_s if self.channel.archive else None
+
+    def page(self, symbol: str, first_id: int) -> Trades:
+        """Return the trades from an id on, ascending, without holes."""
+        return self.client.page(self.channel.name, symbol, first_id)
+
+    def first_id(self, symbol: str, ts_us: int) -> int | None:
+        """Return the id of the first trade at or after a time, or None."""
+        return self.client.first_id(self.channel.name, symbol, ts_us, Priority.BACKFILL)
+
+    def last_id(self, symbol: str, start_us: int, end_us: int) -> int | None:
+        """Return the id of the last trade of [start_us, end_us), or None.
+
+        Notes
+        -----
+        The venue tells the first trade after a time, never the last one before it: where nothing
+        follows the end, its newest trades are paged.
+        """
+        after = self.first_id(symbol, end_us)
+        if after is not None:
+            return after - 1
+        for look_us in LOOKS_US:
+            near = self.first_id(symbol, max(start_us, end_us - look_us))
+            if near is not None:
+                return self._newest(symbol, near, end_us)
+            if end_us - look_us <= start_us:
+                return None
+        near = self.first_id(symbol, start_us)
+        return None if near is None else self._newest(symbol, near, end_us)
+
+    def _newest(self, symbol: str, from_id: int, end_us: int) -> int | None:
+        """Page on from an id and return the last one before a time."""
+        newest, cursor = None, from_id
+        while True:
+            page = self.page(symbol, cursor)
+            before = page.id[page.ts_us < end_us]
+            newest = int(before[-1]) if len(before) else newest
+            if len(before) < len(page) or not len(page):
+                return newest
+            if int(page.id[-1]) < cursor:
+                raise FrameError("order", f"ids from {cursor} on expected, seen {page.id[-1]}")
+            cursor = int(page.id[-1]) + 1
+
+    def close(self) -> None:
+        """End the file reader and close the connections."""
+        self.reader.close()
+        self.host.close()
+        self.client.close()
+
+
+def means_of(source: str, settings: Conf, stop: threading.Event) -> Means:
+    """Return what a job of a feed works with."""
+    venue, hosts = VENUES[source], settings.hosts(source)
+    channel = venue.channels[settings.binance_channel]
+    reader = FileReader()
+    host = ArchiveHost(venue, hosts.archive, settings, stop)
+    return Means(
+        source=source,
+        channel=channel,
+        client=VenueClient(venue, hosts.rest, settings, stop),
+        archive=Archive(source, channel, host, reader, settings),
+        host=host,
+        reader=reader,
+        conf=settings,
+        stop=stop,
+    )

@@ -1,0 +1,216 @@
+"""What a job came to, counted from the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from marketdata.backfill.fetch import Work
+from marketdata.backfill.inlet import Inlet
+from marketdata.backfill.plan import Part
+from marketdata.backfill.restate import Tally, held_of, is_stated, restate, tally_of
+from marketdata.core.coverage import Coverage, Run
+from marketdata.core.errors import BotCryptoError
+from marketdata.core.instrument import Instrument
+from marketdata.core.timeframe import DAY_US
+from marketdata.models import BackfillChunk, BackfillJob, DailyLevel
+from marketdata.store import ledger
+
+Status = BackfillJob.Status
+Say = Callable[[str], None]
+Clock = Callable[[], int]
+SHOWN_RUNS = 20
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known when a job has ended.
+
+    Parameters
+    ----------
+    before : Coverage
+        Ids held when it began.
+    touched : frozenset of int
+        UTC days that new trades came for.
+    is_sample : bool
+        Only a small part was asked for.
+    error : str
+        What ended it early.
+    """
+
+    instrument: Instrument | None = None
+    parts: tuple[Part, ...] = ()
+    works: tuple[Work, ...] = ()
+    before: Coverage = field(default_factory=Coverage)
+    touched: frozenset[int] = frozenset()
+    is_sample: bool = False
+    is_stopped: bool = False
+    is_cancelled: bool = False
+    error: str = ""
+
+
+@dataclass
+class Outcome:
+    """A job's end.
+
+    Parameters
+    ----------
+    expected, trades, missing : int
+        Ids of the range as far as known, how many are held, how many are not and could be.
+    inserted : int
+        Trades this run brought.
+    exchange_side : list of Run
+        Ids that the venue itself does not have.
+    vwap : float or None
+        Over the stored trades of the range, quote per base.
+    """
+
+    job: int
+    status: str = Status.FAILED
+    expected: int = 0
+    trades: int = 0
+    inserted: int = 0
+    missing: int = 0
+    vwap: float | None = None
+    chunks: int = 0
+    chunks_ok: int = 0
+    seconds: float = 0.0
+    exchange_side: list[Run] = field(default_factory=list)
+    error: str = ""
+
+    def answer(self) -> dict[str, Any]:
+        """Return what the command prints."""
+        names = (
+            "job", "status", "trades", "inserted", "missing", "vwap", "chunks", "chunks_ok",
+            "seconds",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
+    def columns(self) -> dict[str, Any]:
+        """Return what the job's row keeps."""
+        names = ("status", "expected", "trades", "inserted", "missing", "vwap", "error")
+        runs = [list(run) for run in self.exchange_side]
+        return {**{name: getattr(self, name) for name in names}, "exchange_side": runs}
+
+    def line(self) -> str:
+        """Return it as a log line."""
+        told = {**self.answer(), "exchange_side": self.exchange_side[:SHOWN_RUNS]}
+        words = " ".join(f"{name}={value}" for name, value in told.items())
+        return f"{words} error={self.error!r}" if self.error else words
+
+
+def outcome_of(job_id: int, found: Evidence, inlet: Inlet, say: Say, clock: Clock) -> Outcome:
+    """Count what is held of a job's range, and state the days that have changed."""
+    outcome = Outcome(
+        job_id,
+        chunks=len(found.works),
+        chunks_ok=sum(work.status == BackfillChunk.Status.DONE for work in found.works),
+        error=found.error,
+    )
+    inlet.settle()
+    instrument = found.instrument
+    if instrument is not None:
+        held = ledger.coverage(instrument.id)
+        _count(outcome, held, found)
+        if not found.is_stopped:
+            _state(outcome, instrument, held, found, inlet, say, clock)
+            inlet.settle()
+    outcome.status = _status(outcome, found)
+    if outcome.status == Status.FAILED and not outcome.error:
+        reasons = (work.error for work in found.works if work.error)
+        short = f"{outcome.missing} of {outcome.expected} trades are missing"
+        outcome.error = next(reasons, short)
+    return outcome
+
+
+def _count(outcome: Outcome, held: Coverage, found: Evidence) -> None:
+    first, last = _reach(found.parts, found.works)
+    if first is None or last is None:
+        return
+    lacking = Coverage(run for work in found.works for run in work.lacking)
+    for run in held.within(first, last):
+        lacking.remove(*run)
+    outcome.exchange_side = list(lacking.within(first, last))
+    gone = sum(high - low + 1 for low, high in outcome.exchange_side)
+    outcome.missing = held.missing(first, last) - gone
+    outcome.trades = held_of(held, first, last)
+    outcome.expected = outcome.trades + outcome.missing
+    outcome.inserted = outcome.trades - held_of(found.before, first, last)
+
+
+def _reach(parts: Sequence[Part], works: Sequence[Work]) -> tuple[int | None, int | None]:
+    """Return the first and last id of the range, as the venue and the files tell them."""
+    told = [(part.first_id, part.last_id) for part in parts if part.is_told]
+    told += [(w.read.first_id, w.read.last_id) for w in works if w.read and w.read.rows]
+    firsts = [first for first, _ in told if first is not None]
+    lasts = [last for _, last in told if last is not None]
+    return min(firsts, default=None), max(lasts, default=None)
+
+
+def _status(outcome: Outcome, found: Evidence) -> str:
+    if found.is_cancelled:
+        return Status.CANCELLED
+    if found.is_stopped:
+        return Status.STOPPED
+    is_short = outcome.missing > 0 and not found.is_sample
+    is_unknown = any(not part.is_known and not _is_read(part, found.works) for part in found.parts)
+    if outcome.error or is_short or is_unknown or not found.parts:
+        return Status.FAILED
+    return Status.COMPLETED
+
+
+def _is_read(part: Part, works: Sequence[Work]) -> bool:
+    """Tell whether a file was read that holds a day of which the venue did not tell the ids."""
+    return any(
+        work.status == BackfillChunk.Status.DONE
+        and work.read is not None
+        and work.chunk.start_us <= part.start_us < work.chunk.end_us
+        for work in works
+    )
+
+
+def _state(
+    outcome: Outcome,
+    instrument: Instrument,
+    held: Coverage,
+    found: Evidence,
+    inlet: Inlet,
+    say: Say,
+    clock: Clock,
+) -> None:
+    """Write candles and levels of the days that changed, and sum up the range."""
+    total = Tally()
+    say("writing candles and levels")
+    try:
+        for part in found.parts:
+            total.merge(_stated(instrument, part, held, found.touched, inlet, clock))
+    except BotCryptoError as error:
+        outcome.error = outcome.error or str(error)
+    outcome.vwap = total.vwap
+
+
+def _stated(
+    instrument: Instrument,
+    part: Part,
+    held: Coverage,
+    touched: frozenset[int],
+    inlet: Inlet,
+    clock: Clock,
+) -> Tally:
+    day_us, is_whole = part.day_us, part.end_us - part.start_us == DAY_US
+    if inlet.holds(instrument.source, instrument.symbol, day_us):
+        return tally_of(instrument, part.start_us, part.end_us)
+    known = part.held(held) if is_whole else 0
+    if known and day_us not in touched and is_stated(instrument, day_us, known):
+        return _stored(instrument, day_us)
+    first_id = part.first_id if part.is_told and part.start_us == day_us else None
+    tally = restate(instrument, day_us, clock(), inlet.writer, first_id)
+    return tally if is_whole else tally_of(instrument, part.start_us, part.end_us)
+
+
+def _stored(instrument: Instrument, day_us: int) -> Tally:
+    row = DailyLevel.objects.get(instrument_id=instrument.id, day_us=day_us, origin="trades")
+    quantity = Fraction(row.volume)
+    return Tally(row.trades, Fraction(row.vwap or 0) * quantity, quantity)

@@ -1,0 +1,237 @@
+"""`Runner`: one job, from plan to proof.
+
+What is left to fetch is always what the ledger lacks, so a job that was killed, banned or cut off
+goes on by being run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from marketdata.backfill import jobs
+from marketdata.backfill.crew import Crew
+from marketdata.backfill.fetch import Fetcher, Gate
+from marketdata.backfill.inlet import Inlet
+from marketdata.backfill.means import Means
+from marketdata.backfill.outcome import Evidence, Outcome, outcome_of
+from marketdata.backfill.plan import Chunk, Part, Rules, parts_of, plan, stretches
+from marketdata.backfill.progress import Progress
+from marketdata.backfill.target import Target
+from marketdata.core.coverage import Coverage
+from marketdata.core.errors import BotCryptoError, StoppedError
+from marketdata.core.events import Batch
+from marketdata.core.timeframe import DAY_US
+from marketdata.core.trades import Trades
+from marketdata.models import BackfillChunk, BackfillJob
+from marketdata.store import ledger
+from marketdata.store.writer import WriterStoppedError
+
+log = logging.getLogger(__name__)
+
+WORKERS = 3
+# After the first round only what a file lacked or a page did not bring is left.
+MOST_ROUNDS = 5
+SAVE_S = 2.0
+
+
+class Runner:
+    """Runs one job in the calling thread, with workers beside it.
+
+    Parameters
+    ----------
+    job : BackfillJob
+    means : Means
+        What to fetch with; closed at the end.
+    inlet : Inlet
+        Where trades go.
+    patience_s : float
+        How long to go on without any trade while the venue rests, bans or is not reached.
+    clock : callable
+        Microseconds UTC.
+    """
+
+    def __init__(
+        self,
+        job: BackfillJob,
+        means: Means,
+        inlet: Inlet,
+        patience_s: float,
+        clock: Callable[[], int] = jobs.wall_us,
+    ) -> None:
+        self.job = job
+        self.means = means
+        self.inlet = inlet
+        self.clock = clock
+        self.progress = Progress()
+        self.target = Target(job, means)
+        self.is_cancelled = False
+        self._touched: set[int] = set()
+        self._held = Coverage()
+        self._saved_s = 0.0
+        most = job.workers or WORKERS
+        gate = Gate(most, means.stop)
+        fetcher = Fetcher(means, job.symbol, job.path, self._put, gate, self.progress, clock)
+        self._crew = Crew(job, fetcher, inlet, most, patience_s, self._look)
+
+    def stop(self) -> None:
+        """End after the page at hand; any thread may say so."""
+        self.means.stop.set()
+        self.means.reader.close()
+
+    def cancel(self) -> None:
+        """End for good."""
+        self.is_cancelled = True
+        self.stop()
+
+    def run(self) -> Outcome:
+        """Fetch what is missing; return what it came to. Never raises BotCryptoError."""
+        began_s = time.monotonic()
+        jobs.begin(self.job, self.clock())
+        log.info("backfill began job=%s %s", self.job.pk, self._what())
+        found = Evidence()
+        try:
+            self.target.open()
+            found = replace(found, before=self._coverage())
+            found = replace(found, parts=tuple(self._parts()))
+            self._rounds(found.parts)
+        except (StoppedError, WriterStoppedError):
+            self.means.stop.set()
+        except BotCryptoError as error:
+            found = replace(found, error=str(error))
+        finally:
+            self.means.reader.close()
+        outcome = self._outcome(found)
+        self.means.close()
+        outcome.seconds = round(time.monotonic() - began_s, 3)
+        self._keep(outcome)
+        return outcome
+
+    def _what(self) -> str:
+        job = self.job
+        return (
+            f"symbol={job.symbol} source={job.source} via={job.via} "
+            f"range_us={job.start_us}..{job.end_us}"
+        )
+
+    def _outcome(self, found: Evidence) -> Outcome:
+        found = replace(
+            found,
+            instrument=self.target.instrument,
+            works=tuple(self._crew.works),
+            touched=frozenset(self._touched),
+            is_sample=self.means.conf.context_backfill_test_mode,
+            is_stopped=self.means.stop.is_set(),
+            is_cancelled=self.is_cancelled,
+        )
+        return outcome_of(self.job.pk, found, self.inlet, self.progress.say, self.clock)
+
+    def _keep(self, outcome: Outcome) -> None:
+        self.progress.say(outcome.status)
+        jobs.keep(self.job, finished_us=self.clock(), **outcome.columns())
+        log.info("backfill ended %s", outcome.line())
+
+    # The plan.
+
+    def _parts(self) -> list[Part]:
+        job = self.job
+        if job.via == "file":
+            return parts_of(job.start_us, job.end_us, {}, None)
+        self.progress.say("asking the venue for the first and last id")
+        try:
+            last_id = self.means.last_id(job.symbol, job.start_us, job.end_us)
+            first_ids = {
+                start_us: self.means.first_id(job.symbol, start_us)
+                for start_us, _ in stretches(job.start_us, job.end_us)
+            }
+        except StoppedError:
+            raise
+        except BotCryptoError as error:
+            if not self._can_do_without_ids():
+                raise
+            log.warning("files alone tell what there is symbol=%s error=%s", job.symbol, error)
+            first_ids, last_id = {}, None
+        return parts_of(job.start_us, job.end_us, first_ids, last_id)
+
+    def _can_do_without_ids(self) -> bool:
+        is_whole_days = self.job.start_us % DAY_US == 0 == self.job.end_us % DAY_US
+        has_files = self._rules().published_s is not None
+        return has_files and (self.job.via == "archive" or is_whole_days)
+
+    def _rules(self) -> Rules:
+        """Return how to fetch now: a file that was read, or is not there, is not tried again."""
+        tried = frozenset(
+            work.chunk.day_us
+            for work in self._crew.works
+            if work.chunk.origin == "archive" and work.status != BackfillChunk.Status.RUNNING
+        )
+        return Rules(
+            via=self.job.via,
+            now_us=self.clock(),
+            page_limit=self.means.page_limit,
+            published_s=None if self.job.via == "rest" else self.means.published_s,
+            tried=tried,
+            newest_only=self.means.conf.context_backfill_test_mode,
+        )
+
+    def _rounds(self, parts: Sequence[Part]) -> None:
+        before: list[Chunk] = []
+        for _ in range(MOST_ROUNDS):
+            self._held = self._coverage()
+            chunks = plan(parts, self._accounted(), self._rules())
+            if not chunks or chunks == before:
+                return
+            before = chunks
+            self._crew.work(chunks)
+            self.inlet.settle()
+            if self.job.via == "file" or self.means.conf.context_backfill_test_mode:
+                return
+
+    def _coverage(self) -> Coverage:
+        instrument = self.target.instrument
+        return ledger.coverage(instrument.id) if instrument else Coverage()
+
+    def _accounted(self) -> Coverage:
+        """Return the ids held, and those that the venue does not have."""
+        found = self._held.copy()
+        for work in self._crew.works:
+            for run in work.lacking:
+                found.add(*run)
+        return found
+
+    # While workers are busy.
+
+    def _look(self) -> None:
+        """Look after stop, cancel and the job's row."""
+        if self.means.stop.is_set():
+            self.means.reader.close()
+        elif time.monotonic() - self._saved_s >= SAVE_S:
+            self._saved_s = time.monotonic()
+            now = self.progress.now()
+            jobs.keep(self.job, expected=now.total, trades=now.current)
+            if jobs.is_cancelled(self.job.pk):
+                self.cancel()
+
+    def _put(self, trades: Trades, origin: str) -> int:
+        """Hand in what was missing when the round began; return how much that was."""
+        if self.means.stop.is_set():
+            raise StoppedError("stopped before a page was handed in")
+        instrument = self.target.of(trades)
+        fresh = without(trades, self._held)
+        if len(fresh):
+            self.inlet.put(instrument, Batch(fresh, origin))
+            self._touched.update((np.unique(fresh.ts_us // DAY_US) * DAY_US).tolist())
+            self.progress.add(len(fresh))
+        return len(fresh)
+
+
+def without(trades: Trades, held: Coverage) -> Trades:
+    """Return the trades whose ids are not held."""
+    is_new = np.ones(len(trades), dtype=np.bool_)
+    for first, last in held.within(int(trades.id.min()), int(trades.id.max())):
+        is_new &= (trades.id < first) | (trades.id > last)
+    return trades if is_new.all() else trades[is_new]
