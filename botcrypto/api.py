@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import logging
+
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Router
 
+from botcrypto.reference import Reference
 from marketdata import answers, live, readiness, schemas, telemetry
 from marketdata.api import reply
 from marketdata.api import router as marketdata_router
 from strategy.api import router as strategy_router
 
+log = logging.getLogger(__name__)
+
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
 api = NinjaAPI(
     title="BotCrypto",
     version="1",
     description="Order-flow context with its proof: coverage and definition on each number.",
+    docs=Reference(),
     docs_url="/docs",
     openapi_url="/openapi.json",
 )
@@ -33,22 +42,28 @@ def ready(request: HttpRequest) -> HttpResponse:
     return reply(answer, 200 if answer["status"] == "ready" else 503)
 
 
-@operations.get("/metrics")
+@operations.get("/metrics", response={200: schemas.Metrics, 503: schemas.Detail})
 def metrics(request: HttpRequest) -> HttpResponse:
     """Return metrics: JSON, or Prometheus text where that is asked for."""
     if "text/plain" in request.headers.get("Accept", ""):
-        return HttpResponse(telemetry.prometheus_text(), content_type=PROMETHEUS)
+        return prometheus()
     return reply(telemetry.metrics_answer())
 
 
 def root_metrics(request: HttpRequest) -> HttpResponse:
     """Return Prometheus text, or JSON where that is asked for."""
-    if "application/json" in request.headers.get("Accept", ""):
-        return metrics(request)
+    if "application/json" not in request.headers.get("Accept", ""):
+        return prometheus()
+    try:
+        return reply(telemetry.metrics_answer())
+    except live.NotRunningError as error:
+        return unready(request, error)
+
+
+def prometheus() -> HttpResponse:
+    """Return every metric as Prometheus text."""
     return HttpResponse(telemetry.prometheus_text(), content_type=PROMETHEUS)
 
-
-PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 api.add_router("", operations)
 api.add_router("", marketdata_router)
@@ -62,14 +77,9 @@ def unknown_name(request: HttpRequest, error: answers.UnknownNameError) -> HttpR
 
 
 @api.exception_handler(answers.NotReadyError)
-def not_ready(request: HttpRequest, error: answers.NotReadyError) -> HttpResponse:
-    """Answer 503 while nothing is known yet."""
-    return reply({"detail": str(error)}, 503)
-
-
 @api.exception_handler(live.NotRunningError)
-def not_running(request: HttpRequest, error: live.NotRunningError) -> HttpResponse:
-    """Answer 503 where this process runs no feeds."""
+def unready(request: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer 503 while nothing is known yet, or where this process runs no feeds."""
     return reply({"detail": str(error)}, 503)
 
 
@@ -77,3 +87,10 @@ def not_running(request: HttpRequest, error: live.NotRunningError) -> HttpRespon
 def busy(request: HttpRequest, error: TimeoutError) -> HttpResponse:
     """Answer 503 where the pipeline did not answer in time."""
     return reply({"detail": "the pipeline is busy; ask again in a moment"}, 503)
+
+
+@api.exception_handler(DatabaseError)
+def no_database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    """Answer 503 where the database does not answer."""
+    log.warning("question not answered path=%s error=%s", request.path, error)
+    return reply({"detail": "the database does not answer; ask again in a moment"}, 503)

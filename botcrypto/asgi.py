@@ -5,16 +5,17 @@ import os
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "botcrypto.settings")
 
 from channels.routing import ProtocolTypeRouter, URLRouter
-from channels.security.websocket import AllowedHostsOriginValidator
 from django.core.asgi import get_asgi_application
 
 django_application = get_asgi_application()
 
+from botcrypto.hot import Hot  # noqa: E402  (needs the settings)
+from botcrypto.origin import OwnOrigin  # noqa: E402
 from marketdata.routing import websocket_urlpatterns  # noqa: E402  (needs the apps loaded)
 
 application = ProtocolTypeRouter(
     {
-        "http": django_application,
-        "websocket": AllowedHostsOriginValidator(URLRouter(websocket_urlpatterns)),
+        "http": Hot(django_application),
+        "websocket": OwnOrigin(URLRouter(websocket_urlpatterns)),
     }
 )

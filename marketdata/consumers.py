@@ -1,89 +1,152 @@
-"""The WebSocket of the page: a full context first, then the newest, ten times a second at most."""
+"""The WebSocket of the page: a full context first, then the newest, ten messages a second at most.
+
+A client may acknowledge contexts by `{"ack": seq}`; it then never lags by more than a few of them.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from contextlib import suppress
-from typing import Any
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
 from urllib.parse import parse_qs
 
+import msgspec
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from marketdata import answers, live
+from marketdata.outlet import Outlet
 from marketdata.payload import encode
-from marketdata.publisher import PUSH_TIMEFRAMES, Box
-from marketdata.store.board import PACE_S, Key
+from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES, Box
+from marketdata.store.board import Key
 
-# Connections are told of this often, so that data age is right on a quiet market.
-HEALTH_S = 1.0
-# Close codes: 4404 unknown name, 4503 nothing runs here.
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+A = TypeVar("A")
+
+# Close codes: 4404 unknown name, 4503 nothing runs here; the others are those of RFC 6455.
 UNKNOWN, NOT_RUNNING = 4404, 4503
+TOO_MUCH, TOO_LONG, FAILED, TRY_LATER = 1008, 1009, 1011, 1013
+# What a client may send: an acknowledgement takes some 20 characters and comes ten times a second.
+MOST_CHARACTERS = 4096
+MOST_A_SECOND = 20
+# Each costs some kilobytes and one file descriptor, of which a process has a thousand by default.
+MOST_CLIENTS = 500
 
 
-class ContextConsumer(AsyncWebsocketConsumer):
+class Said(msgspec.Struct):
+    """What a client may say."""
+
+    ack: int
+
+
+class ContextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels has no types
     """One client looking at one scope of one instrument."""
 
     box: Box | None = None
-    pump: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] | None = None
+    is_closing = False
 
     async def connect(self) -> None:
-        """Accept, or say why not by a close code and a last message."""
+        """Accept, and serve beside whatever the client sends."""
         await self.accept()
-        query = parse_qs(self.scope["query_string"].decode())
+        self.outlet = Outlet(self.base_send)
+        self.heard_s: deque[float] = deque(maxlen=MOST_A_SECOND)
+        self.task = asyncio.create_task(self._serve())
+        self.task.add_done_callback(self._served)
+
+    async def disconnect(self, code: int) -> None:
+        """Stop sending."""
+        self.is_closing = True
+        if self.task is not None:
+            self.task.cancel()
+
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
+        """Take an acknowledgement; nothing else is expected."""
+        if self.is_closing:
+            return
+        now_s, data = time.monotonic(), text_data or bytes_data or ""
+        if len(data) > MOST_CHARACTERS:
+            await self._end(TOO_LONG)
+        elif len(self.heard_s) == MOST_A_SECOND and now_s - self.heard_s[0] < 1.0:
+            await self._end(TOO_MUCH)
+        else:
+            self.heard_s.append(now_s)
+            self._heed(data)
+
+    def _heed(self, data: str | bytes) -> None:
         try:
-            key, timeframe = await database_sync_to_async(_asked)(query)
-        except answers.UnknownNameError as error:
-            await self._refuse(UNKNOWN, error.detail, error.known)
+            said = msgspec.json.decode(data, type=Said)
+        except msgspec.MsgspecError:
             return
-        except live.NotRunningError as error:
-            await self._refuse(NOT_RUNNING, str(error), [])
-            return
-        self.box = Box(key, timeframe)
-        live.now().publisher.add(self.box)
-        self.pump = asyncio.create_task(self._pump(self.box))
+        self.outlet.acked(said.ack)
+
+    async def _end(self, code: int) -> None:
+        self.is_closing = True
+        await self.close(code)
 
     async def _refuse(self, code: int, detail: str, known: list[str]) -> None:
         message = {"type": "error", "detail": detail, "known": known}
         await self.send(text_data=encode(message).decode())
-        await self.close(code)
+        await self._end(code)
 
-    async def disconnect(self, code: int) -> None:
-        """Stop sending."""
+    async def _serve(self) -> None:
+        """Find out what is asked for and send it, until the client is gone."""
+        try:
+            if live.now().publisher.clients >= MOST_CLIENTS:
+                await self._refuse(TRY_LATER, f"{MOST_CLIENTS} clients at most", [])
+                return
+            await self._introduce(parse_qs(self.scope["query_string"].decode()))
+            await self._pump()
+        except answers.UnknownNameError as error:
+            await self._refuse(UNKNOWN, error.detail, error.known)
+        except live.NotRunningError as error:
+            await self._refuse(NOT_RUNNING, str(error), [])
+
+    async def _introduce(self, query: dict[str, list[str]]) -> None:
+        """Put up a box; where nothing feeds the instrument, with what is stored of it."""
+        key, timeframe = await _in_thread(_asked, query)
+        self.box = Box(key, timeframe)
+        live.now().publisher.add(self.box)
+        if answers.live_pipeline((key.source, key.symbol)) is None:
+            text = await _in_thread(_stored, key)
+            if text is not None:
+                self.box.put(stored=text)
+
+    async def _pump(self) -> None:
+        """Send what is in the box, as fast as the client takes it."""
+        while self.box is not None and not self.is_closing:
+            await self.box.ready.wait()
+            if not await self.outlet.room():
+                await self._end(TRY_LATER)
+                return
+            taken = self.box.take()
+            if isinstance(taken, str):
+                await self.send(text_data=taken)
+                self.outlet.sent()
+            elif taken is not None:
+                await self.send(text_data=live.now().publisher.text(self.box, taken))
+                self.outlet.sent(taken.number)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
         if self.box is not None and live.is_running():
             live.now().publisher.remove(self.box)
-        if self.pump is not None:
-            self.pump.cancel()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("client dropped after an error", exc_info=error)
+            self.task = asyncio.create_task(self._end(FAILED))
 
-    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
-        """Ignore what clients say: the URL asks for everything."""
 
-    async def _pump(self, box: Box) -> None:
-        """Send what is in the box, contexts no faster than the pace."""
-        health_at = 0.0
-        while live.is_running():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(box.ready.wait(), HEALTH_S)
-            began = time.monotonic()
-            posting, messages = box.take()
-            if posting is not None:
-                await self.send(text_data=live.now().publisher.text(box, posting))
-            for message in messages:
-                await self._send(message)
-            if began - health_at >= HEALTH_S:
-                health_at = began
-                await self._send({"type": "health", **answers.health_answer()})
-            if posting is not None:
-                # Postings come at the pace already; this only guards against two in a row.
-                await asyncio.sleep(max(0.0, PACE_S * 0.9 - (time.monotonic() - began)))
-
-    async def _send(self, message: dict[str, Any]) -> None:
-        await self.send(text_data=encode(message).decode())
+async def _in_thread(work: Callable[[A], T], asked: A) -> T:
+    """Run work that may ask the database in a thread of its own."""
+    answer: T = await database_sync_to_async(work, thread_sensitive=False)(asked)
+    return answer
 
 
 def _asked(query: dict[str, list[str]]) -> tuple[Key, str]:
-    live.now()
     first = {name: values[0] for name, values in query.items()}
     name = answers.resolve(first.get("source"), first.get("symbol"))
     timeframe = first.get("timeframe", "1m")
@@ -92,3 +155,12 @@ def _asked(query: dict[str, list[str]]) -> tuple[Key, str]:
     scope = first.get("scope", "day")
     answers.check_scope(name, scope)
     return Key(*name, scope), timeframe
+
+
+def _stored(key: Key) -> str | None:
+    """Return the stored context of a scope as a push; None where there is none."""
+    try:
+        context = answers.context_answer(key.source, key.symbol, key.scope, PUSH_ROWS)
+    except answers.NotReadyError:
+        return None
+    return encode({"type": "context", "seq": 0, **context, "candles": []}).decode()

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from marketdata.backfill.service import BackfillService
     from marketdata.feeds.flow import EventTape, Flow
     from marketdata.feeds.repair import Repair
     from marketdata.feeds.supervisor import Supervisor
     from marketdata.publisher import Publisher
+    from marketdata.rest.client import VenueClient
     from marketdata.store.board import Board
     from marketdata.store.writer import Writer
     from marketdata.telemetry import LagHistogram
@@ -34,6 +36,10 @@ class Live:
         How many gaps a source's feeds have seen.
     rejections : callable
         Frames refused by (source, reason).
+    clients : list of VenueClient
+        Who asks the venues by REST.
+    backfill : BackfillService or None
+        Runs the jobs of the database, where that is wanted.
     """
 
     board: Board
@@ -52,6 +58,8 @@ class Live:
     write_rows: LagHistogram
     write_seconds: LagHistogram
     rejections: Callable[[], dict[tuple[str, str], int]]
+    clients: list[VenueClient] = field(default_factory=list)
+    backfill: BackfillService | None = None
 
 
 class NotRunningError(RuntimeError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from marketdata.context import ScopeCoverage, Snapshot
-from marketdata.core.candles import Candle
+from marketdata.core.bar import Bars
 from marketdata.core.events import Event
 from marketdata.core.instrument import Grid
 from marketdata.core.sessions import OFF, Window
-from marketdata.core.trades import Trades
+from marketdata.core.trades import Ints, Trades
 from marketdata.metrics.profile import Rows
 
 encode = msgspec.json.Encoder(decimal_format="number").encode
@@ -61,48 +61,93 @@ def profile_payload(snapshot: Snapshot, limit: int | None) -> tuple[list[dict[st
     limit : int or None
         Regroup into whole multiples of the row height until at most this many rows remain.
     """
-    grid, size = snapshot.instrument.grid, snapshot.definition.profile_tick_size
-    rows = snapshot.rows
+    rows, size = snapshot.rows, snapshot.definition.profile_tick_size
     if limit and len(rows.sell) > limit:
-        factor = -(-(len(rows.sell) + 1) // limit)
-        rows = rows.binned(rows.row_ticks * factor)
-        while len(rows.sell) > limit:
-            factor += 1
-            rows = snapshot.rows.binned(snapshot.rows.row_ticks * factor)
-        size = size * factor
-    return _rows(rows, size, grid), float(size)
+        factor = regrouping(rows.first, rows.first + len(rows.sell) - 1, limit)
+        rows, size = rows.binned(rows.row_ticks * factor), size * factor
+    return _rows(rows, size, snapshot.instrument.grid.lot), float(size)
 
 
-def _rows(rows: Rows, size: Decimal, grid: Grid) -> list[dict[str, float]]:
-    places, lot_places = _places(size), _places(grid.lot)
-    lot = grid.lot_size
-    found = []
-    for at in rows.volume.nonzero()[0].tolist():
-        sold, bought = int(rows.sell[at]), int(rows.buy[at])
-        found.append(
-            {
-                "price": round((rows.first + at) * float(size), places),
-                "volume": round((sold + bought) * lot, lot_places),
-                "buy_vol": round(bought * lot, lot_places),
-                "sell_vol": round(sold * lot, lot_places),
-            }
-        )
-    return found
+def regrouping(first: int, last: int, limit: int) -> int:
+    """Return the least factor by which rows first..last fall into at most `limit` groups.
+
+    Examples
+    --------
+    >>> regrouping(7, 12, 2)
+    5
+    """
+    factor = -(-(last - first + 1) // limit)
+    while last // factor - first // factor + 1 > limit:
+        # As long as the last group's number stays, more height only lowers the first one's.
+        factor = last // (last // factor) + 1
+    return factor
 
 
-def _places(step: Decimal) -> int:
-    return max(0, -int(step.normalize().as_tuple().exponent))
+def _rows(rows: Rows, size: Decimal, lot: Decimal) -> list[dict[str, float]]:
+    at = rows.volume.nonzero()[0]
+    sold, bought = rows.sell[at], rows.buy[at]
+    columns = (
+        _times(at + rows.first, size),
+        _times(sold + bought, lot),
+        _times(bought, lot),
+        _times(sold, lot),
+    )
+    # A day has tens of thousands of rows; anything else in this loop would cost milliseconds.
+    return [
+        {"price": price, "volume": volume, "buy_vol": buy, "sell_vol": sell}
+        for price, volume, buy, sell in zip(*columns, strict=True)
+    ]
 
 
-def precision(coverage: ScopeCoverage, *, is_backfilling: bool) -> str:
-    """Say how far a context can be trusted: `exact`, `backfilling` or `degraded`."""
+def _times(counts: Ints, step: Decimal) -> list[float]:
+    """Return counts of steps as the float64 nearest to each exact decimal.
+
+    Notes
+    -----
+    Both sides of the division are whole numbers below 2**53, so that it rounds once.
+    """
+    numerator, denominator = _ratio(step)
+    numbers: list[float] = (counts * numerator / denominator).tolist()
+    return numbers
+
+
+def _ratio(step: Decimal) -> tuple[int, int]:
+    places = max(0, -int(step.normalize().as_tuple().exponent))
+    return int(step.scaleb(places)), 10**places
+
+
+def precision(
+    coverage: ScopeCoverage, *, is_backfilling: bool = False, is_doubtful: bool = False
+) -> str:
+    """Say how far numbers can be trusted.
+
+    Parameters
+    ----------
+    is_backfilling : bool
+        Missing trades are being fetched now.
+    is_doubtful : bool
+        Trades may be missing that nobody can name: nothing is received, or an error came between.
+
+    Returns
+    -------
+    str
+        `exact`: every trade of the scope is held. `backfilling`: some are being fetched.
+        `degraded`: some are missing, or may be.
+    """
+    if is_doubtful:
+        return "degraded"
     if is_backfilling:
         return "backfilling"
     return "degraded" if coverage.missing else "exact"
 
 
 def context_payload(
-    snapshot: Snapshot, *, proof: str, is_backfilling: bool = False, limit: int | None = None
+    snapshot: Snapshot,
+    *,
+    proof: str,
+    is_backfilling: bool = False,
+    is_doubtful: bool = False,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """Return the object of /api/context."""
     profile, size = profile_payload(snapshot, limit)
@@ -138,28 +183,45 @@ def context_payload(
             "tick_size": snapshot.instrument.grid.tick_size,
             "lot_size": snapshot.instrument.grid.lot_size,
         },
-        "precision": precision(snapshot.coverage, is_backfilling=is_backfilling),
+        "precision": precision(
+            snapshot.coverage, is_backfilling=is_backfilling, is_doubtful=is_doubtful
+        ),
     }
 
 
-def candle_payload(candle: Candle, *, is_closed: bool, coverage: float | None) -> dict[str, Any]:
-    """Return one candle of /api/strategy/candles."""
-    sold = candle.volume - candle.buy_volume
-    return {
-        "time": iso(candle.open_us),
-        "open": candle.open,
-        "high": candle.high,
-        "low": candle.low,
-        "close": candle.close,
-        "volume": candle.volume,
-        "buy_volume": candle.buy_volume,
-        "sell_volume": round(sold, 12),
-        "delta": round(candle.buy_volume - sold, 12),
-        "trades": candle.trades,
-        "vwap": candle.quote_volume / candle.volume,
-        "coverage": coverage,
-        "closed": is_closed,
-    }
+def bars_payload(
+    bars: Bars, grid: Grid, *, closed_us: int, length_us: int, ratios: Sequence[float | None]
+) -> list[dict[str, Any]]:
+    """Return bars as /api/strategy/candles lists them.
+
+    Parameters
+    ----------
+    closed_us : int
+        What ends at or before this time is complete.
+    ratios : sequence of float or None
+        Held over expected trades of each bar.
+    """
+    tick, per_tick = _ratio(grid.tick)
+    lot, per_lot = _ratio(grid.lot)
+    return [
+        {
+            "time": iso(start),
+            # Whole numbers divided once: each value is the float64 nearest to its exact decimal.
+            "open": bar.open * tick / per_tick,
+            "high": bar.high * tick / per_tick,
+            "low": bar.low * tick / per_tick,
+            "close": bar.close * tick / per_tick,
+            "volume": bar.lots * lot / per_lot,
+            "buy_volume": bar.buy_lots * lot / per_lot,
+            "sell_volume": (bar.lots - bar.buy_lots) * lot / per_lot,
+            "delta": (2 * bar.buy_lots - bar.lots) * lot / per_lot,
+            "trades": bar.trades,
+            "vwap": bar.notional * tick / (bar.lots * per_tick) if bar.lots else None,
+            "coverage": ratio,
+            "closed": start + length_us <= closed_us,
+        }
+        for (start, bar), ratio in zip(bars, ratios, strict=True)
+    ]
 
 
 def trades_payload(trades: Trades) -> list[dict[str, Any]]:

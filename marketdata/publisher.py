@@ -9,51 +9,87 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from marketdata import answers
+from marketdata import answers, encoded
 from marketdata.core.bar import fold
-from marketdata.core.candles import candle
 from marketdata.core.timeframe import HOUR_US, TIMEFRAMES
-from marketdata.payload import candle_payload, encode
+from marketdata.payload import bars_payload, encode
 from marketdata.store.board import Board, Key, Posting
 
 # More rows than this cannot be told apart on a screen; the API has them all.
 PUSH_ROWS = 200
-# Rare messages (events, health) wait here for a slow client; the oldest go first.
+# Rare events wait here for a slow client; the oldest go first.
 BOX_EVENTS = 50
+# Connections are told of this often, so that data age is right on a quiet market.
+HEALTH_S = 1.0
 # A posting carries two hours of minutes, enough for two candles of these.
 PUSH_TIMEFRAMES = [name for name, length_us in TIMEFRAMES.items() if length_us <= HOUR_US]
 
 
 @dataclass(eq=False, slots=True)
 class Box:
-    """What waits to be sent to one client: the newest context and a few events."""
+    """What waits to be sent to one client: the newest of everything, and a few events.
+
+    Parameters
+    ----------
+    stored : str or None
+        The context to begin with where nothing feeds the instrument.
+    """
 
     key: Key
     timeframe: str
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     posting: Posting | None = None
-    messages: list[dict[str, Any]] = field(default_factory=list)
+    stored: str | None = None
+    health: str | None = None
+    events: deque[str] = field(default_factory=lambda: deque(maxlen=BOX_EVENTS))
+    is_introduced: bool = False
+    was_event: bool = False
 
-    def put_posting(self, posting: Posting) -> None:
+    def put(self, *, posting: Posting | None = None, stored: str | None = None) -> None:
         """Replace the context that waits."""
-        self.posting = posting
+        self.posting = posting or self.posting
+        self.stored = stored or self.stored
         self.ready.set()
 
-    def put_message(self, message: dict[str, Any]) -> None:
-        """Add a rare message, forgetting the oldest of too many."""
-        self.messages = [*self.messages[-BOX_EVENTS + 1 :], message]
+    def put_health(self, text: str) -> None:
+        """Replace the word on health that waits."""
+        self.health = text
         self.ready.set()
 
-    def take(self) -> tuple[Posting | None, list[dict[str, Any]]]:
-        """Empty the box."""
-        taken = self.posting, self.messages
-        self.posting, self.messages = None, []
-        self.ready.clear()
+    def put_event(self, text: str) -> None:
+        """Add an event, forgetting the oldest of too many."""
+        self.events.append(text)
+        self.ready.set()
+
+    def take(self) -> Posting | str | None:
+        """Take what is to be sent next: a context first of all, then events in turn with others."""
+        taken = self._take()
+        self.is_introduced = self.is_introduced or taken is not None
+        if taken is None:
+            self.ready.clear()
+        return taken
+
+    def _take(self) -> Posting | str | None:
+        if not self.is_introduced:
+            return self._context()
+        if self.events and not self.was_event:
+            self.was_event = True
+            return self.events.popleft()
+        self.was_event = False
+        if self.health is not None:
+            text, self.health = self.health, None
+            return text
+        taken = self._context()
+        return self.events.popleft() if taken is None and self.events else taken
+
+    def _context(self) -> Posting | str | None:
+        taken = self.posting or self.stored
+        self.posting = self.stored = None
         return taken
 
 
@@ -69,7 +105,7 @@ class Publisher:
     def __init__(self, board: Board) -> None:
         self.board = board
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._boxes: dict[Key, list[Box]] = defaultdict(list)
+        self._boxes: defaultdict[Key, list[Box]] = defaultdict(list)
         self._lock = threading.Lock()
         self._pending: dict[Key, Posting] = {}
         self._texts: dict[tuple[Key, str], tuple[Posting, str]] = {}
@@ -78,11 +114,12 @@ class Publisher:
     @property
     def clients(self) -> int:
         """How many boxes there are."""
-        return sum(len(boxes) for boxes in self._boxes.values())
+        return sum(len(boxes) for boxes in list(self._boxes.values()))
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Publish on this loop from now on."""
         self._loop = loop
+        self._call(self._tick)
 
     def stop(self) -> None:
         """Publish no more."""
@@ -94,27 +131,22 @@ class Publisher:
         self.board.want(box.key)
         latest = self.board.latest(box.key)
         if latest is not None:
-            box.put_posting(latest)
+            box.put(posting=latest)
 
     def remove(self, box: Box) -> None:
         """Fill this box no more."""
-        if box in self._boxes[box.key]:
-            self._boxes[box.key].remove(box)
-        if not self._boxes[box.key]:
-            del self._boxes[box.key]
-            self._texts.clear()
+        boxes = self._boxes.get(box.key, [])
+        if box in boxes:
+            boxes.remove(box)
+        if not boxes:
+            self._boxes.pop(box.key, None)
+            self._texts = {at: text for at, text in self._texts.items() if at[0] != box.key}
 
     def text(self, box: Box, posting: Posting) -> str:
         """Return a posting as a push, encoded once for all clients that look at the same."""
         cached = self._texts.get((box.key, box.timeframe))
         if cached is None or cached[0] is not posting:
-            message = {
-                "type": "context",
-                "seq": posting.number,
-                **answers.posting_answer(box.key, posting, PUSH_ROWS),
-                "candles": _candles(posting, box.timeframe),
-            }
-            cached = posting, encode(message).decode()
+            cached = posting, _text(box.key, posting, box.timeframe)
             self._texts[box.key, box.timeframe] = cached
         return cached[1]
 
@@ -131,39 +163,58 @@ class Publisher:
     def tell(self, matches: Callable[[Key], bool], message: dict[str, Any]) -> None:
         """Send a rare message, from any thread, to the clients whose key matches."""
         if self._loop is not None and self._boxes:
-            self._call(lambda: self._tell(matches, message))
+            self._call(self._tell, matches, encode(message).decode())
 
-    def _call(self, what: Callable[[], None]) -> None:
+    def _call(self, what: Callable[..., None], *args: object) -> None:
         loop = self._loop
         if loop is None or loop.is_closed():
+            with self._lock:
+                self._pending.clear()
             return
-        loop.call_soon_threadsafe(what)
+        loop.call_soon_threadsafe(what, *args)
 
     def _deliver(self) -> None:
         with self._lock:
             pending, self._pending = self._pending, {}
         for key, posting in pending.items():
             for box in self._boxes.get(key, ()):
-                box.put_posting(posting)
-        for key in list(self._boxes):
-            self.board.want(key)
+                box.put(posting=posting)
 
-    def _tell(self, matches: Callable[[Key], bool], message: dict[str, Any]) -> None:
+    def _tell(self, matches: Callable[[Key], bool], text: str) -> None:
         for key, boxes in self._boxes.items():
             if matches(key):
                 for box in boxes:
-                    box.put_message(message)
+                    box.put_event(text)
+
+    def _tick(self) -> None:
+        """Say who is looked at and how the connections are, until stopped."""
+        if self._loop is None:
+            return
+        self._loop.call_later(HEALTH_S, self._tick)
+        if not self._boxes:
+            return
+        text = encode({"type": "health", **answers.health_answer()}).decode()
+        for key, boxes in self._boxes.items():
+            self.board.want(key)
+            for box in boxes:
+                box.put_health(text)
+
+
+def _text(key: Key, posting: Posting, timeframe: str) -> str:
+    start = encoded.head(key, posting, PUSH_ROWS)
+    context = b'{"type":"context","seq":%d,' % posting.number + start[1:]
+    candles = {"candles": _candles(posting, timeframe)}
+    return encoded.joined(context, candles, answers.state(key, posting)).decode()
 
 
 def _candles(posting: Posting, timeframe: str) -> list[dict[str, Any]]:
     """Return the newest two candles of the timeframe that is shown."""
-    bars = fold(posting.minutes, TIMEFRAMES[timeframe])[-2:]
-    grid, end_us = posting.snapshot.instrument.grid, posting.snapshot.as_of_us
-    return [
-        candle_payload(
-            candle(start, bar, grid),
-            is_closed=start + TIMEFRAMES[timeframe] <= end_us,
-            coverage=None,
-        )
-        for start, bar in bars
-    ]
+    length_us = TIMEFRAMES[timeframe]
+    bars = fold(posting.minutes, length_us)[-2:]
+    return bars_payload(
+        bars,
+        posting.snapshot.instrument.grid,
+        closed_us=posting.snapshot.as_of_us,
+        length_us=length_us,
+        ratios=[None] * len(bars),
+    )

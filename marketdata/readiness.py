@@ -7,37 +7,34 @@ from typing import Any
 
 from django.db import DatabaseError, connection
 
-from marketdata import live
+from marketdata import answers, live
 from marketdata.core.sessions import OFF
-from marketdata.feeds.flow import Lane
+from marketdata.feeds.flow import Lane, Name
 from marketdata.payload import precision
+from marketdata.store.writer import Writer
 
 log = logging.getLogger(__name__)
+# From the best to the worst; the whole is as good as its worst part.
 WORST = ("exact", "backfilling", "degraded")
+# A flush takes a quarter of a second at most; a writer that has not committed by then is stuck.
+WRITER_S = 1.0
 
 
 def ready_answer() -> dict[str, Any]:
     """Return the object of /ready."""
     running = live.now() if live.is_running() else None
-    is_ready = running is not None and running.writer.is_alive() and _database_answers()
-    lanes = list(running.flow.lanes.values()) if running else []
-    current, total = _progress()
-    is_backfilling = current < total or any(lane.is_backfilling for lane in lanes)
-    name, message = _session(lanes)
+    checks = {
+        "database": _database_answers(),
+        "writer": running is not None and writer_answers(running.writer),
+    }
+    status = "ready" if all(checks.values()) else "unavailable" if running else "starting"
+    lanes = dict(running.flow.lanes) if running else {}
     return {
-        "status": "ready" if is_ready else "starting",
-        "session": name,
-        "session_message": message,
-        "is_trading_active": name != OFF,
+        "status": status,
+        "checks": checks,
+        **_session(lanes),
         "trading_enabled": False,
-        "backfill_complete": not is_backfilling,
-        "backfill_status": "running" if is_backfilling else "idle",
-        "backfill_progress": {
-            "current": current,
-            "total": total,
-            "percentage": round(100 * current / total, 2) if total else 100.0,
-            "estimated_seconds_remaining": _remaining_s(),
-        },
+        **_backfill(lanes),
         "metrics_precision": _precision(lanes),
     }
 
@@ -52,34 +49,67 @@ def _database_answers() -> bool:
         return False
 
 
-def _session(lanes: list[Lane]) -> tuple[str, str]:
-    if not lanes:
-        return OFF, "no instrument is followed yet"
-    calendar, now_us = lanes[0].pipeline.context.calendar, lanes[0].clock()
-    return calendar.current(now_us).name, calendar.message(now_us)
+def writer_answers(writer: Writer) -> bool:
+    """Tell whether rows handed to the writer are committed."""
+    if not writer.is_alive() or writer.last_error:
+        return False
+    # An idle writer waits for rows; one that has some must commit them soon.
+    return not writer.depth_rows or writer.flush(WRITER_S)
 
 
-def _progress() -> tuple[int, int]:
-    """Return trades refilled and trades asked for, of all repairs."""
-    if not live.is_running():
-        return 0, 0
-    repairs = live.now().repairs.values()
-    done = sum(repair.done for repair in repairs)
-    return done, done + sum(repair.pending for repair in repairs)
+def _session(lanes: dict[Name, Lane]) -> dict[str, Any]:
+    name, message = OFF, "no instrument is followed yet"
+    if lanes:
+        lane = next(iter(lanes.values()))
+        calendar, now_us = lane.pipeline.context.calendar, lane.clock()
+        name, message = calendar.current(now_us).name, calendar.message(now_us)
+    return {"session": name, "session_message": message, "is_trading_active": name != OFF}
 
 
-def _remaining_s() -> float | None:
-    if not live.is_running():
-        return None
-    known = [repair.remaining_s() for repair in live.now().repairs.values() if repair.pending]
-    return max((s for s in known if s is not None), default=None)
+def _backfill(lanes: dict[Name, Lane]) -> dict[str, Any]:
+    """Say how far the fetching of missing trades is, all repairs together."""
+    repairs = list(live.now().repairs.values()) if live.is_running() else []
+    done, pending = sum(x.done for x in repairs), sum(x.pending for x in repairs)
+    is_running = bool(pending) or any(lane.is_backfilling for lane in lanes.values())
+    is_complete = not is_running and bool(lanes) and not _unopened(lanes)
+    known = [repair.remaining_s() for repair in repairs if repair.pending]
+    status = "completed" if done else "idle"
+    return {
+        "backfill_complete": is_complete,
+        "backfill_status": "running" if is_running else status,
+        "backfill_progress": {
+            "current": done,
+            "total": done + pending,
+            "percentage": round(_percentage(done, pending, is_complete=is_complete), 2),
+            "estimated_seconds_remaining": max((s for s in known if s is not None), default=None),
+        },
+    }
 
 
-def _precision(lanes: list[Lane]) -> str:
-    found = [
-        precision(lane.coverage, is_backfilling=lane.is_backfilling)
-        if lane.coverage
-        else "backfilling"
-        for lane in lanes
-    ]
-    return max(found, key=WORST.index, default="backfilling")
+def _percentage(done: int, pending: int, *, is_complete: bool) -> float:
+    if done or pending:
+        return 100 * done / (done + pending)
+    return 100.0 if is_complete else 0.0
+
+
+def _unopened(lanes: dict[Name, Lane]) -> list[Name]:
+    return [name for name in answers.configured() if name not in lanes]
+
+
+def _precision(lanes: dict[Name, Lane]) -> str:
+    """Return the worst precision of today's contexts."""
+    found = [_precision_of(name, lane) for name, lane in lanes.items()]
+    if _unopened(lanes) or not lanes:
+        # Its tick, its stored day and its first trade of the day are still being asked for.
+        found.append("backfilling")
+    return max(found, key=WORST.index)
+
+
+def _precision_of(name: Name, lane: Lane) -> str:
+    if lane.coverage is None:
+        return "backfilling"
+    return precision(
+        lane.coverage,
+        is_backfilling=lane.is_backfilling,
+        is_doubtful=bool(lane.damage) or answers.is_deaf(name) or not live.now().flow.is_alive(),
+    )

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 from ninja import Schema
+
+Precision = Literal["exact", "backfilling", "degraded"]
+Proof = Literal["id_exact", "overlap", "cadence", "none"]
+State = Literal["connecting", "live", "stale", "backoff", "stopped"]
+Mode = Literal["live", "simulated", "replay", "stored"]
 
 
 class Detail(Schema):
@@ -16,6 +23,21 @@ class Unknown(Schema):
 
     detail: str
     known: list[str]
+
+
+class Refusal(Schema):
+    """One parameter that is not as it should be; `loc` ends with its name."""
+
+    type: str
+    loc: list[str | int]
+    msg: str
+    ctx: dict[str, Any] | None = None
+
+
+class Malformed(Schema):
+    """What is wrong with the question."""
+
+    detail: list[Refusal]
 
 
 class Session(Schema):
@@ -61,8 +83,8 @@ class Coverage(Schema):
     held: int
     missing: int
     ratio: float | None
-    proof: str
-    edges: str
+    proof: Proof
+    edges: Literal["venue", "neighbour", "held"]
     ranges: list[list[int]]
     sources: dict[str, int]
 
@@ -85,7 +107,7 @@ class ContextDefinition(Schema):
 class FeedHealth(Schema):
     """State and age of the connection that feeds the numbers."""
 
-    state: str
+    state: State
     data_age_ms: int | None
 
 
@@ -111,14 +133,18 @@ class Context(Schema):
     last_trade_at: str | None
     coverage: Coverage
     definition: ContextDefinition
-    precision: str
+    precision: Precision
     simulated: bool
-    mode: str
+    mode: Mode
     health: FeedHealth
 
 
 class Candle(Schema):
-    """One candle; `time` is its opening, `coverage` held over expected trades."""
+    """One candle; `time` is its opening.
+
+    `coverage` is held over expected trades. Those missing between two candles count for both, so
+    that only what is proved complete is 1; it is null where the beginning is unknown.
+    """
 
     time: str
     open: float
@@ -130,7 +156,7 @@ class Candle(Schema):
     sell_volume: float
     delta: float
     trades: int
-    vwap: float
+    vwap: float | None
     coverage: float | None
     closed: bool
 
@@ -168,12 +194,12 @@ class Connection(Schema):
     source: str
     channel: str
     symbol: str
-    state: str
+    state: State
     connected_at: str | None
     last_message_age_ms: int | None
     reconnects: int
     gaps: int
-    proof: str
+    proof: Proof
     rejected: int
     last_error: str
 
@@ -205,7 +231,7 @@ class EventItem(Schema):
 
     kind: str
     ts: str
-    detail: dict[str, object]
+    detail: dict[str, Any]
 
 
 class EventList(Schema):
@@ -223,21 +249,55 @@ class Progress(Schema):
     estimated_seconds_remaining: float | None
 
 
+class Checks(Schema):
+    """What must answer before the process is ready."""
+
+    database: bool
+    writer: bool
+
+
 class Ready(Schema):
     """Whether the process can be relied on, and how far its numbers can."""
 
-    status: str
+    status: Literal["ready", "starting", "unavailable"]
+    checks: Checks
     session: str
     session_message: str
     is_trading_active: bool
     trading_enabled: bool
     backfill_complete: bool
-    backfill_status: str
+    backfill_status: Literal["idle", "running", "completed"]
     backfill_progress: Progress
-    metrics_precision: str
+    metrics_precision: Precision
 
 
 class Status(Schema):
     """Alive."""
 
-    status: str
+    status: Literal["ok"]
+
+
+class Latency(Schema):
+    """Exchange time to context, of the newest live trades, milliseconds."""
+
+    p50: float | None
+    p99: float | None
+
+
+class Metrics(Schema):
+    """What the process measures of itself."""
+
+    trades_per_second: float
+    depth_updates_per_second: float
+    queue_sizes: dict[str, int]
+    latency_ms: Latency
+    trades: int
+    duplicates: int
+    late: int
+    dropped: int
+    refused: int
+    rejected: int
+    errors: int
+    last_error: str
+    rows_written: int
+    clients: int

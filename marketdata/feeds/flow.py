@@ -226,7 +226,8 @@ class Flow(threading.Thread):
 
     def _due_in(self, key: Key) -> float:
         lane = self.lanes.get((key.source, key.symbol))
-        if lane is None:
+        # A tape's clock stands at zero until its first trade: there is nothing to show yet.
+        if lane is None or not lane.clock():
             return IDLE_S
         due_s = self.board.due_in(key, has_changed=lane.posted.get(key.scope, 0) != lane.version)
         if key in self._failed_s:

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from marketdata.context import Snapshot
 from marketdata.core.bar import Bars
 
-# How long a scope stays interesting after somebody looked, and how often it is posted at most.
+# How long a scope stays interesting after somebody looked, and how often it is posted at most:
+# with a word on health each second that makes a little less than ten messages a client.
 WANTED_S = 10.0
-PACE_S = 0.1
+PACE_S = 0.115
 # A quiet scope is posted this often all the same: session clocks go on without trades.
 REFRESH_S = 1.0
 # Posting may take this share of the thread; a snapshot of a wide day costs some milliseconds, so

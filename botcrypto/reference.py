@@ -1,0 +1,98 @@
+"""The page of the API at /api/docs, rendered here from the schema: no foreign host, no script."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from ninja import NinjaAPI
+from ninja.openapi.docs import DocsBase
+
+
+class Reference(DocsBase):
+    """Lists every operation with its parameters and answers."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+        """Return the page."""
+        schema = api.get_openapi_schema(path_params=kwargs)
+        shapes = schema["components"]["schemas"]
+        operations = [
+            _operation(path, method, told)
+            for path, methods in schema["paths"].items()
+            for method, told in methods.items()
+        ]
+        page = {
+            "info": schema["info"],
+            "openapi_url": self.get_openapi_url(api, kwargs),
+            "groups": _grouped(operations),
+            "shapes": [_shape(name, told) for name, told in sorted(shapes.items())],
+        }
+        return render(request, "botcrypto/reference.html", page)
+
+
+def _grouped(operations: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for operation in operations:
+        found.setdefault(operation["group"], []).append(operation)
+    return found
+
+
+def _operation(path: str, method: str, told: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "path": path,
+        "method": method.upper(),
+        "anchor": told["operationId"],
+        "group": (told.get("tags") or ["other"])[0],
+        "about": told.get("description", told["summary"]),
+        "parameters": [_parameter(item) for item in told.get("parameters", [])],
+        "answers": [
+            {"status": status, "shape": _answer(item), "about": item.get("description", "")}
+            for status, item in told["responses"].items()
+        ],
+    }
+
+
+def _parameter(told: dict[str, Any]) -> dict[str, Any]:
+    kind = told["schema"]
+    return {
+        "name": told["name"],
+        "kind": _kind(kind),
+        "default": kind.get("default"),
+        "about": kind.get("description", ""),
+    }
+
+
+def _answer(told: dict[str, Any]) -> str:
+    content = told.get("content", {}).get("application/json", {})
+    return _kind(content.get("schema", {}))
+
+
+def _shape(name: str, told: dict[str, Any]) -> dict[str, Any]:
+    fields = [
+        {"name": field, "kind": _kind(kind)} for field, kind in told.get("properties", {}).items()
+    ]
+    return {"name": name, "about": told.get("description", ""), "fields": fields}
+
+
+def _kind(told: dict[str, Any]) -> str:
+    """Return a JSON schema in a few words, with its bounds."""
+    if "$ref" in told:
+        return str(told["$ref"]).rsplit("/", 1)[-1]
+    if "anyOf" in told:
+        return " or ".join(_kind(item) for item in told["anyOf"])
+    if "const" in told:
+        return repr(told["const"])
+    if "enum" in told:
+        return " or ".join(repr(item) for item in told["enum"])
+    kind = str(told.get("type", "anything"))
+    if kind == "array":
+        return f"list of {_kind(told.get('items', {}))}"
+    if isinstance(told.get("additionalProperties"), dict):
+        return f"object of {_kind(told['additionalProperties'])}"
+    return " ".join([kind, *_bounds(told)])
+
+
+def _bounds(told: dict[str, Any]) -> list[str]:
+    words = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
+    return [f"{word} {told[name]}" for name, word in words.items() if name in told]

@@ -1,0 +1,43 @@
+"""A database whose rows every thread sees, and a house in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.api.house import House
+
+
+@pytest.fixture
+def database(django_db_serialized_rollback: None, transactional_db: None) -> None:
+    """Open the test database for every thread, with the sessions that come with it."""
+
+
+@pytest.fixture
+def house(database: None) -> Iterator[House]:
+    """Return a running house that follows BTCUSDT, without any trade yet."""
+    with House() as made:
+        yield made
+
+
+def refuse(word: str) -> None:
+    """Refuse what JSON has no word for."""
+    raise AssertionError(f"{word} is no JSON")
+
+
+@pytest.fixture
+def get() -> Callable[..., Any]:
+    """Return a function that asks a URL and returns the JSON of an answer with this status."""
+    client = Client()
+
+    def asked(path: str, status: int = 200, **query: object) -> Any:
+        response = client.get(path, query)
+        assert response.status_code == status, response.content
+        assert response.headers["Content-Type"].startswith("application/json")
+        return json.loads(response.content, parse_constant=refuse)
+
+    return asked
