@@ -111,7 +111,7 @@ def rows_of(levels: Levels, row_ticks: int = 1) -> Rows:
         return Rows(0, row_ticks, sell, buy)
     rows = ticks // row_ticks
     first = int(rows[0])
-    starts = np.flatnonzero(np.diff(rows, prepend=first - 1))
+    starts = np.concatenate(([0], np.flatnonzero(rows[1:] != rows[:-1]) + 1))
     sides = np.zeros((2, int(rows[-1]) - first + 1), dtype=np.int64)
     sides[0, rows[starts] - first] = np.add.reduceat(sell, starts)
     sides[1, rows[starts] - first] = np.add.reduceat(buy, starts)
@@ -166,11 +166,14 @@ class VolumeProfile:
         if not self._pages:
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty
-        numbers = sorted(self._pages)
-        sell, buy = np.concatenate([self._pages[number] for number in numbers], axis=1)
-        traded = np.flatnonzero(sell | buy)
-        shifts = (np.array(numbers) - np.arange(len(numbers))) * PAGE
-        return traded + shifts[traded // PAGE], sell[traded], buy[traded]
+        # Page by page: whole columns of empty ticks cost more to allocate than to look through.
+        found = []
+        for number in sorted(self._pages):
+            sell, buy = self._pages[number]
+            rows = np.flatnonzero(sell | buy)
+            found.append((rows + number * PAGE, sell[rows], buy[rows]))
+        ticks, sold, bought = (np.concatenate(column) for column in zip(*found, strict=True))
+        return ticks, sold, bought
 
     def scale(self, ticks: int, lots: int) -> None:
         """Recount on a grid that is `ticks` and `lots` times finer."""
