@@ -20,7 +20,7 @@ from marketdata.core.coverage import Run, runs_of
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
-from marketdata.core.timeframe import TIMEFRAMES
+from marketdata.core.timeframe import DAY_US, TIMEFRAMES
 from marketdata.core.trades import Trades
 
 BASE = "1m"
@@ -29,6 +29,9 @@ GRACE_US = 2_000_000
 # A tick is refined for prices of at most nine digits: with more, a single odd price would cost the
 # profile a page for every price that comes.
 MOST_TICKS = 1e9
+# Days and sessions that passed in a longer silence are not told one by one: it is rather a
+# venue's mistake of years.
+MOST_SILENCE_US = 366 * DAY_US
 
 
 class Sink(Protocol):
@@ -206,7 +209,7 @@ class Pipeline:
 
     def _edges(self, since_us: int, to_us: int) -> list[Event]:
         calendar, events = self.context.calendar, []
-        for edge in calendar.edges(since_us, to_us):
+        for edge in calendar.edges(max(since_us, to_us - MOST_SILENCE_US), to_us):
             before, after = calendar.current(edge - 1), calendar.current(edge)
             if before.name != after.name:
                 detail = {"from": before.name, "to": after.name, "until_us": after.end_us}

@@ -239,6 +239,12 @@ def test_every_day_that_passed_in_silence_is_told(pipeline, kept):
     assert len(kept.of("day_roll")) == 10
 
 
+def test_a_time_years_ahead_is_not_told_day_by_day(pipeline, kept):
+    pipeline.feed(Batch(tape(at(1, MONDAY))))
+    pipeline.feed(Batch(tape(at(2, MONDAY + 70 * 366 * DAY_US))))
+    assert len(kept.of("day_roll")) == 366
+
+
 # Gaps
 
 
