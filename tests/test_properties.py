@@ -3,18 +3,20 @@
 from decimal import Decimal
 from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketdata.context import DAY, MarketContext
+from marketdata.context import MarketContext, day_window
 from marketdata.core.bar import fold
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid, Instrument
+from marketdata.core.path import Path
 from marketdata.core.timeframe import TIMEFRAMES
 from marketdata.core.trades import Trades
 from marketdata.pipeline import Pipeline
-from tests.core.invented import DAY_US, GRID, HOUR, MONDAY, cut, shuffled, tapes
+from tests.core.invented import DAY_US, GRID, HOUR, MONDAY, counted, cut, shuffled, tapes
 from tests.fed import Kept
 
 # Two days and the sessions in them: London, the overlap, pauses, midnight, edges to the second.
@@ -153,19 +155,24 @@ def test_profile_volume_delta_prices_and_value_area_agree_with_one_another(trade
 
 
 @EXAMPLES
-@given(trades=LONG)
-def test_days_hold_what_sessions_and_pauses_hold(trades):
-    pipeline, _ = run([trades])
-    sums = {}
+@given(trades=LONG, cuts=CUTS)
+def test_a_scope_holds_the_trades_of_its_window_and_no_others(trades, cuts):
+    pipeline, _ = run(shuffled(trades, *cuts))
+    windows = {(scope.window.name, scope.window.start_us) for scope in pipeline.context.scopes()}
     for scope in pipeline.context.scopes():
-        day_us = scope.window.start_us // DAY_US
-        part = sums.setdefault(day_us, {DAY: 0, "parts": 0})
-        part[DAY if scope.window.name == DAY else "parts"] += scope.bar.lots
-    # Of the pauses only the last three stay in memory.
-    assert all(part["parts"] <= part[DAY] for part in sums.values())
-    assert sum(p.bar.trades for p in pipeline.context.scopes() if p.window.name == DAY) == len(
-        trades
-    )
+        window = scope.window
+        part = counted(trades[(trades.ts_us >= window.start_us) & (trades.ts_us < window.end_us)])
+        assert scope.bar == part.bar
+        assert scope.delta.runs() == [(first, last) for first, last, _ in part.paths]
+        signed = np.where(part.is_buy, part.lots, -part.lots).cumsum()
+        assert scope.delta.value() == Path(signed[-1], signed.min(), signed.max())
+        assert scope.last_ts_us == part.ts_us.max()
+        assert scope.sources == {"file": len(part)}
+    # Every trade found its day and its session; of the pauses only the newest stay in memory.
+    calendar = pipeline.context.calendar
+    for ts_us in trades.ts_us.tolist():
+        expected = [day_window(ts_us), *calendar.at(ts_us)]
+        assert {(window.name, window.start_us) for window in expected} <= windows
 
 
 @EXAMPLES
