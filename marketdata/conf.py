@@ -67,6 +67,12 @@ class Conf:
     log_format: str = _setting(
         "console", "format", "log lines for people or for machines", choices=("console", "json")
     )
+    api_key: str = _setting(
+        "",
+        "secret",
+        "what the X-API-Key of a writing request must be; empty: staff sessions alone may write",
+        secret=True,
+    )
     data_dir: Path = _setting(DATA, "folder", "where the database, keys and caches live")
     database_url: str = _setting(
         "", "URL", "sqlite:///PATH; empty is botcrypto.sqlite3 in DATA_DIR"
