@@ -1,14 +1,18 @@
 """CSV tapes read into columns on two threads.
 
-pyarrow parses blocks on its own threads while this one inflates the next; a day of 863,403 trades
-comes in about a quarter of a second. It is imported when a CSV is read, not before.
+One thread inflates and hands out the columns while another parses; a day of 863,403 trades comes in
+about a quarter of a second. pyarrow is imported when a CSV is read, not before, and given memory of
+its own: a thread of its that still held something of Python's would abort an ending process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -18,9 +22,11 @@ from marketdata.store.tape_fault import fault
 from marketdata.store.tape_file import opened
 from marketdata.store.tape_layout import Layout
 
-# A block is parsed as one batch of about 12,000 rows: large enough to keep two threads busy, small
-# enough to stay in the cache.
+# A block is parsed as one batch of about 12,000 rows, and read in pieces that stay in the cache.
 BLOCK_BYTES = 1 << 20
+PIECE_BYTES = 1 << 17
+# Blocks being parsed while the next is read.
+AHEAD = 3
 MICROSECONDS = 10**14
 MILLISECONDS = 10**11
 SYMBOL = "symbol"
@@ -50,11 +56,66 @@ def _blocks(path: Path, layout: Layout) -> Iterator[Trades]:
     import pyarrow as arrow
     from pyarrow import csv
 
-    with opened(path) as file, csv.open_csv(file, *_options(csv, arrow, layout)) as reader:
-        for block in reader:
-            if SYMBOL in block.schema.names:
-                _check_symbol(block.column(SYMBOL), layout.symbol)
-            yield _trades(block, layout).checked()
+    parse = partial(_parsed, csv.read_csv, _options(csv, arrow, layout), layout)
+    with opened(path) as file, ThreadPoolExecutor(2, "tape") as pool:
+        waiting: deque[Future[Trades]] = deque()
+        for block in _whole_lines(file, arrow.allocate_buffer, skips_one=layout.has_header):
+            waiting.append(pool.submit(parse, block))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _whole_lines(
+    file: IO[bytes], allocate: Callable[[int], Any], *, skips_one: bool
+) -> Iterator[Any]:
+    """Yield a file in blocks that end where a line does, but for the last."""
+    if skips_one:
+        file.readline()
+    rest = b""
+    while True:
+        buffer = allocate(len(rest) + BLOCK_BYTES)
+        view = memoryview(buffer).cast("B")
+        view[: len(rest)] = rest
+        filled = _fill(file, view, len(rest))
+        is_last = filled < len(view)
+        end = filled if is_last else _lines_end(view)
+        rest = bytes(view[end:filled])
+        if end:
+            yield buffer.slice(0, end)
+        if is_last:
+            return
+
+
+def _lines_end(view: memoryview) -> int:
+    """Return where the last whole line ends; 0 where there is none."""
+    for size in (min(4096, len(view)), len(view)):
+        at = bytes(view[-size:]).rfind(b"\n")
+        if at >= 0:
+            return len(view) - size + at + 1
+    return 0
+
+
+def _fill(file: IO[bytes], view: memoryview, at: int) -> int:
+    """Read until the memory is full or the file ends; return where."""
+    while at < len(view):
+        count = file.readinto(view[at : at + PIECE_BYTES])  # type: ignore[attr-defined]
+        if not count:
+            break
+        at += count
+    return at
+
+
+def _parsed(
+    read: Callable[..., Any], options: tuple[Any, ...], layout: Layout, block: Any
+) -> Trades:
+    import pyarrow as arrow
+
+    table = read(arrow.BufferReader(block), *options)
+    if SYMBOL in table.schema.names:
+        _check_symbol(table.column(SYMBOL), layout.symbol)
+    return _trades(table, layout).checked()
 
 
 def _numbered(path: Path, layout: Layout) -> Iterator[Trades]:
@@ -84,9 +145,9 @@ def _options(csv: Any, arrow: Any, layout: Layout) -> tuple[Any, Any, Any]:
     yes, no = ("buy", "sell") if layout.side_means == "taker" else ("true", "false")
     return (
         csv.ReadOptions(
-            block_size=BLOCK_BYTES,
+            block_size=BLOCK_BYTES * 2,
             column_names=layout.names,
-            skip_rows=1 if layout.has_header else 0,
+            use_threads=False,
         ),
         # Archives without a header quote nothing, and looking for quotes costs a tenth.
         csv.ParseOptions(quote_char='"' if layout.has_header else False),
@@ -101,17 +162,17 @@ def _options(csv: Any, arrow: Any, layout: Layout) -> tuple[Any, Any, Any]:
 
 
 def _check_symbol(column: Any, symbol: str) -> None:
-    seen = set(column.dictionary.to_pylist()) - {symbol}
+    seen = {word for chunk in column.chunks for word in chunk.dictionary.to_pylist()} - {symbol}
     if seen:
         raise TapeError(f"trades of {symbol} alone expected, seen {', '.join(sorted(seen))} too")
 
 
-def _trades(block: Any, layout: Layout) -> Trades:
+def _trades(table: Any, layout: Layout) -> Trades:
     def column(name: str) -> Any:
-        return block.column(name).to_numpy(zero_copy_only=False)
+        return table.column(name).to_numpy()
 
     said: Bools = column(layout.side)
-    ids = column(layout.id) if layout.id else np.zeros(block.num_rows, dtype=np.int64)
+    ids = column(layout.id) if layout.id else np.zeros(table.num_rows, dtype=np.int64)
     return Trades.of(
         ids,
         microseconds(column(layout.ts)),
