@@ -92,7 +92,7 @@ def _asked(query: bytes) -> tuple[Key, int | None] | None:
     if len(given) != len(pairs) or not given.keys() <= PARAMETERS:
         return None
     rows = given.get("rows")
-    if rows is not None and not (rows.isdecimal() and 1 <= int(rows[:9]) <= MOST_ROWS):
+    if rows is not None and not _is_count(rows):
         return None
     name = answers.followed(given.get("source"), given.get("symbol"))
     pipeline = answers.live_pipeline(name) if name else None
@@ -100,6 +100,10 @@ def _asked(query: bytes) -> tuple[Key, int | None] | None:
     if name is None or pipeline is None or scope not in pipeline.context.names():
         return None
     return Key(*name, scope), int(rows) if rows else None
+
+
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 6 and 1 <= int(text) <= MOST_ROWS
 
 
 async def _context(key: Key, rows: int | None) -> bytes | None:

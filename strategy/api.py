@@ -25,7 +25,7 @@ def moment_us(text: str) -> int:
     ValueError
         Neither of them, or a time before 1970 or after 2100.
     """
-    if text.isdecimal():
+    if text.isascii() and text.isdecimal():
         moment = int(text)
     else:
         try:

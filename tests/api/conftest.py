@@ -34,8 +34,10 @@ def get() -> Callable[..., Any]:
     """Return a function that asks a URL and returns the JSON of an answer with this status."""
     client = Client()
 
-    def asked(path: str, status: int = 200, **query: object) -> Any:
-        response = client.get(path, query)
+    def asked(
+        path: str, status: int = 200, headers: dict[str, str] | None = None, **query: object
+    ) -> Any:
+        response = client.get(path, query, headers=headers)
         assert response.status_code == status, response.content
         assert response.headers["Content-Type"].startswith("application/json")
         return json.loads(response.content, parse_constant=refuse)
