@@ -40,9 +40,9 @@ def test_the_venue_tells_the_first_trade_of_the_day():
 
 
 def test_a_trade_before_the_first_the_venue_told_moves_the_edge():
-    context = fed(ids(5, 9))
+    context = fed(ids(5, 5), ids(8, 9))
     context.set_edge(MONDAY, 7)
-    assert ranges(context) == ((), "venue")
+    assert ranges(context) == (((6, 7),), "venue")
 
 
 def test_the_trade_held_before_the_day_is_the_neighbour_of_its_first():

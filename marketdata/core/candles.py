@@ -91,8 +91,6 @@ class CandleSeries:
         restated: set[int] = set()
         for start, bar in bars:
             key = open_us(start, self.length_us)
-            if key < self.since_us:
-                continue
             known = self._bars.get(key)
             if known is None:
                 self._bars[key] = bar.copy()
