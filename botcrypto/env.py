@@ -6,15 +6,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import Field, fields
 from decimal import Decimal, InvalidOperation
+from ipaddress import ip_address
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
-from marketdata.conf import Conf
+from marketdata.conf import Conf, described
 
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 TRUE = {"true", "1", "yes", "on"}
 FALSE = {"false", "0", "no", "off"}
 
@@ -32,13 +33,32 @@ def load(values: Mapping[str, str]) -> tuple[Conf, list[str]]:
     for item in fields(Conf):
         name = item.name.upper()
         text = values.get(name, "").strip()
-        if not text:
-            continue
         try:
-            given[item.name] = _checked(item, _parse(item, text))
-        except (ValueError, InvalidOperation) as error:
-            errors.append(f"{name}={text!r}: {error}; it {item.metadata['help']}")
+            # Nothing, or a list of nothing, means the default.
+            if text and (value := _parse(item, text)) != ():
+                given[item.name] = _checked(item, value)
+        except ValueError as error:
+            seen = "…" if item.metadata.get("secret") else repr(text)
+            errors.append(f"{name}={seen}: {error}; it is: {item.metadata['help']}")
     return Conf(**given), errors
+
+
+def example() -> str:
+    """Return the text of `.env.example`: every setting with its help, unit and default."""
+    lines = [
+        "# Every setting as it is where nothing is said. Copy this file to .env and change what",
+        "# you like; the environment wins. Relative paths count from the working directory.",
+    ]
+    for name, default, unit, help in described():
+        lines += ["", f"# {help} [{unit}]", f"#{name}={shown(default)}"]
+    return "\n".join(lines) + "\n"
+
+
+def shown(value: Any) -> str:
+    """Return a value as it would be written in the environment."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _parse(item: Field[Any], text: str) -> Any:
@@ -46,10 +66,10 @@ def _parse(item: Field[Any], text: str) -> Any:
     if isinstance(default, bool):
         return _boolean(text)
     if isinstance(default, tuple):
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
     if isinstance(default, int | float | Decimal):
         return _number(type(default), text)
-    return type(default)(text) if isinstance(default, Path) else text
+    return Path(text).expanduser() if isinstance(default, Path) else text
 
 
 def _boolean(text: str) -> bool:
@@ -60,10 +80,13 @@ def _boolean(text: str) -> bool:
 
 def _number(kind: type[Any], text: str) -> Any:
     try:
-        return kind(text)
+        number = kind(text)
+        is_finite = isfinite(number)
     except (ValueError, InvalidOperation):
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{what} expected") from None
+        is_finite = False
+    if not is_finite:
+        raise ValueError(f"{'a whole number' if kind is int else 'a number'} expected")
+    return number
 
 
 def _checked(item: Field[Any], value: Any) -> Any:
@@ -73,19 +96,26 @@ def _checked(item: Field[Any], value: Any) -> Any:
             raise ValueError(f"one of {', '.join(rule['choices'])} expected")
     if "low" in rule and not rule["low"] <= value <= rule["high"]:
         raise ValueError(f"a value from {rule['low']} to {rule['high']} expected")
-    if "url" in rule:
-        _check_url(value, rule["url"])
     if item.name == "database_url" and not value.startswith("sqlite:///"):
         raise ValueError("sqlite:///PATH expected")
-    return value
+    return _url(value, rule["url"]) if "url" in rule else value
 
 
-def _check_url(url: str, schemes: tuple[str, str]) -> None:
+def _url(url: str, schemes: tuple[str, str]) -> str:
+    """Return a URL without the slash at its end, which the venue's paths bring along."""
     secure, plain = schemes
     parts = urlsplit(url)
-    if parts.scheme not in schemes or not parts.hostname:
-        raise ValueError(f"a URL that starts with {secure}:// expected")
-    if parts.scheme == plain and parts.hostname not in LOOPBACK:
+    if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError(f"a URL that starts with {secure}:// and has no query expected")
+    if parts.scheme == plain and not _is_loopback(parts.hostname):
         raise ValueError(
             f"{plain}:// without TLS is accepted for loopback only; {secure}:// expected"
         )
+    return url.rstrip("/")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

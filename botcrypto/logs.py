@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -24,9 +25,19 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
+class ConsoleFormatter(logging.Formatter):
+    """A line for people, in UTC as everything else they see."""
+
+    converter = staticmethod(time.gmtime)
+
+
 def configuration(level: str, form: str) -> dict[str, Any]:
     """Return Django's LOGGING for a level and a form (`console` or `json`)."""
-    console = {"format": "%(asctime)s %(levelname)-7s %(name)s %(message)s", "datefmt": "%H:%M:%S"}
+    console = {
+        "()": ConsoleFormatter,
+        "format": "%(asctime)s %(levelname)-7s %(name)s %(message)s",
+        "datefmt": "%Y-%m-%d %H:%M:%SZ",
+    }
     return {
         "version": 1,
         "disable_existing_loggers": False,
