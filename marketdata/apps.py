@@ -1,4 +1,4 @@
-"""Registers the app; nothing is started here."""
+"""Registers the app and its checks; nothing is started here."""
 
 from django.apps import AppConfig
 
@@ -7,3 +7,7 @@ class MarketDataConfig(AppConfig):
     """The marketdata app."""
 
     name = "marketdata"
+
+    def ready(self) -> None:
+        """Let the checks register themselves."""
+        from marketdata import checks  # noqa: F401

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from marketdata import rebuild
+from marketdata import checks, rebuild
 from marketdata.context import CURRENT, DAY
 from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Instrument
@@ -34,6 +34,9 @@ class Command(BaseCommand):
         "Print the context of a stored day, the same object as the API. "
         "Example: manage.py context --symbol BTCUSDT --date 2024-01-01 --scope london --json"
     )
+
+    # Ours alone: those of URLs and models cost more than the command.
+    requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_instrument(parser)

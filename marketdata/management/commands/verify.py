@@ -6,6 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from marketdata import checks
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.management.output import (
     WORK_FAILED,
@@ -27,6 +28,9 @@ class Command(BaseCommand):
         "Count the trades of a day or range against the venue's ids; exit code 1 while any is "
         "missing. Example: manage.py verify --symbol BTCUSDT --date 2024-01-01 --json"
     )
+
+    # Ours alone: those of URLs and models cost more than the command.
+    requires_system_checks = [checks.TAG]
 
     def add_arguments(self, parser: CommandParser) -> None:
         add_instrument(parser)
