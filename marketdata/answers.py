@@ -184,6 +184,7 @@ def state(key: Key, posting: Posting) -> dict[str, Any]:
     return {
         "precision": precision(
             posting.snapshot.coverage,
+            is_live=True,
             is_backfilling=posting.is_backfilling,
             is_doubtful=is_doubtful,
         ),

@@ -117,12 +117,18 @@ def _ratio(step: Decimal) -> tuple[int, int]:
 
 
 def precision(
-    coverage: ScopeCoverage, *, is_backfilling: bool = False, is_doubtful: bool = False
+    coverage: ScopeCoverage,
+    *,
+    is_live: bool = False,
+    is_backfilling: bool = False,
+    is_doubtful: bool = False,
 ) -> str:
     """Say how far numbers can be trusted.
 
     Parameters
     ----------
+    is_live : bool
+        The scope runs: unless its start is known, trades before the first one held may be missing.
     is_backfilling : bool
         Missing trades are being fetched now.
     is_doubtful : bool
@@ -138,7 +144,8 @@ def precision(
         return "degraded"
     if is_backfilling:
         return "backfilling"
-    return "degraded" if coverage.missing else "exact"
+    has_unknown_start = is_live and coverage.held > 0 and coverage.edges == "held"
+    return "degraded" if coverage.missing or has_unknown_start else "exact"
 
 
 def context_payload(

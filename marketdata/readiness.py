@@ -110,6 +110,7 @@ def _precision_of(name: Name, lane: Lane) -> str:
         return "backfilling"
     return precision(
         lane.coverage,
+        is_live=True,
         is_backfilling=lane.is_backfilling,
         is_doubtful=bool(lane.damage) or answers.is_deaf(name) or not live.now().flow.is_alive(),
     )

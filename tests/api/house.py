@@ -130,9 +130,11 @@ class House:
         if self.writer.is_alive():
             self.writer.stop()
 
-    def open(self, name: tuple[str, str] = BTC) -> Pipeline:
-        """Follow an instrument."""
+    def open(self, name: tuple[str, str] = BTC, *, is_start_known: bool = True) -> Pipeline:
+        """Follow an instrument; the year begins with the first trade fed, where that is known."""
         pipeline = rebuild.new_pipeline(instruments.remember(*name, GRID))
+        if is_start_known:
+            pipeline.context.set_edge(NEW_YEAR_US, 1 << 50)
         sink = StoreSink(self.writer)
         sink.pipeline = pipeline
         pipeline.sinks = (sink, self.tape)

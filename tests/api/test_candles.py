@@ -88,7 +88,7 @@ def walk(first_id: int, start_us: int, minutes: int, seed: int = 1, step: int = 
 
 
 def test_candles_are_cut_by_event_time_and_closed_by_it(house: House, get: Get) -> None:
-    house.open()
+    house.open(is_start_known=False)
     house.feed(
         trades(
             1,
@@ -152,7 +152,7 @@ def test_the_newest_are_asked_for(house: House, get: Get) -> None:
 
 
 def test_ids_missing_between_candles_count_for_both(house: House, get: Get) -> None:
-    house.open()
+    house.open(is_start_known=False)
     house.feed(trades(11, [(10, 100.0, 1.0, True), (20, 100.0, 1.0, True)]))
     house.feed(trades(15, [(70, 100.0, 1.0, True)]))
     house.feed(trades(16, [(130, 100.0, 1.0, True)]))

@@ -74,7 +74,7 @@ def test_every_field_of_the_contract_is_there_and_right(house: House, get: Get) 
         "missing": 0,
         "ratio": 1.0,
         "proof": "id_exact",
-        "edges": "held",
+        "edges": "venue",
         "ranges": [],
         "sources": {"live": 4},
     }
@@ -159,6 +159,14 @@ def test_precision_says_what_is_known(house: House, get: Get) -> None:
     house.flow.ask(lambda: setattr(lane, "damage", "ValueError: x"))
     house.feed(trades(6, [(220, 100.0, 1.0, True)]))
     until(lambda: precision() == "degraded")
+
+
+def test_a_day_whose_start_nobody_told_is_not_exact(house: House, get: Get) -> None:
+    house.open(is_start_known=False)
+    house.feed(four())
+    answer = get("/api/context")
+    assert (answer["coverage"]["missing"], answer["coverage"]["edges"]) == (0, "held")
+    assert answer["precision"] == "degraded"
 
 
 def test_of_several_connections_the_one_that_hears_counts(house: House, get: Get) -> None:
