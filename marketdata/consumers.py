@@ -86,7 +86,8 @@ class ContextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
 
     async def _end(self, code: int) -> None:
         self.is_closing = True
-        await self.close(code)
+        if not self.outlet.close(code):
+            await self.close(code)
 
     async def _refuse(self, code: int, detail: str, known: list[str]) -> None:
         message = {"type": "error", "detail": detail, "known": known}
