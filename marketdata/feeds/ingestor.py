@@ -14,6 +14,8 @@ from typing import Protocol
 
 from marketdata.core.errors import BotCryptoError, ConnectionLostError, FrameError
 from marketdata.core.events import Batch
+from marketdata.core.timeframe import DAY_US
+from marketdata.core.trades import Trades
 from marketdata.feeds.socket import Socket
 from marketdata.venues.base import Channel, Control, Received
 
@@ -183,9 +185,12 @@ class Ingestor(threading.Thread):
                 self._check(socket, now_s)
 
     def _take(self, received: Received, now_s: float) -> None:
-        for symbol, trades in received.trades.items():
+        recv_us = self.wall_us()
+        for symbol, arrived in received.trades.items():
+            trades, errors = plausible(arrived, recv_us)
+            received.errors.extend(errors)
             self._silent.discard(symbol)
-            self.listener.trades(symbol, Batch(trades, "live", self.wall_us()))
+            self.listener.trades(symbol, Batch(trades, "live", recv_us))
         for error in received.errors:
             self.rejected += 1
             self.listener.rejected(error)
@@ -230,3 +235,15 @@ class Ingestor(threading.Thread):
         elif now_s - socket.last_receive_s > self.watch.ping_s:
             self._ping_s = now_s
             socket.ping()
+
+
+def plausible(trades: Trades, now_us: int) -> tuple[Trades, list[FrameError]]:
+    """Leave out trades of the far future: one of them would move candles and days for good."""
+    is_late = trades.ts_us <= now_us + DAY_US
+    if is_late.all():
+        return trades, []
+    odd = trades[~is_late]
+    return trades[is_late], [
+        FrameError("time", f"a time up to a day from now expected, trade {id} is at {ts_us} us")
+        for id, ts_us in zip(odd.id.tolist(), odd.ts_us.tolist(), strict=True)
+    ]
