@@ -46,7 +46,8 @@ class FrameError(BadInputError):
     Parameters
     ----------
     reason : str
-        Short slug, used as a metric label: `json`, `field`, `type`, `number`, `size`, `symbol`.
+        Short slug, used as a metric label: `json`, `field`, `type`, `number`, `size`, `symbol`,
+        `event`, `time`, `empty`; `extra` is a trade that was taken all the same.
     detail : str
         What was seen and what was expected, in full words.
     raw : bytes
