@@ -9,13 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
-from itertools import islice
 
 import numpy as np
 
 from marketdata.core.bar import Bar
 from marketdata.core.counted import Counted
-from marketdata.core.coverage import Coverage
+from marketdata.core.coverage import Coverage, Reach, Run, count_of, missing_of, reach
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.sessions import SessionCalendar, Window
@@ -86,6 +85,8 @@ class ScopeCoverage:
         How the first id is known.
     sources : dict
         Trades by origin.
+    exchange_side : tuple of (first, last)
+        Ids that the venue itself does not have; not expected, and not missing.
     """
 
     expected: int
@@ -94,6 +95,7 @@ class ScopeCoverage:
     ranges: tuple[tuple[int, int], ...]
     edges: str
     sources: dict[str, int]
+    exchange_side: tuple[Run, ...] = ()
 
     @property
     def ratio(self) -> float | None:
@@ -219,6 +221,7 @@ class MarketContext:
         self.definition = definition or Definition()
         self._row = row_ticks(self.definition.profile_tick_size, instrument.grid.tick)
         self.held = Coverage()
+        self.absent = Coverage()
         self.previous: dict[int, PreviousDay] = {}
         self._edges: dict[int, int] = {}
         self._scopes: dict[tuple[str, int], Scope] = {}
@@ -285,6 +288,17 @@ class MarketContext:
         """Return the scope names that can be asked for."""
         return [DAY, CURRENT, *(item.name for item in self.calendar.definitions)]
 
+    def hold(self, first: int, last: int) -> None:
+        """Note ids as held; what was said to be absent has turned up."""
+        self.held.add(first, last)
+        if self.absent:
+            self.absent.remove(first, last)
+
+    def lack(self, first: int, last: int) -> None:
+        """Note ids that the venue itself does not have; those that are held count as held."""
+        for run in list(self.held.holes(first, last)):
+            self.absent.add(*run)
+
     def set_edge(self, start_us: int, first_id: int) -> None:
         """Tell the venue's first trade id at or after `start_us`, the start of a window."""
         self._edges[start_us] = first_id
@@ -324,27 +338,35 @@ class MarketContext:
 
     def coverage(self, scope: Scope) -> ScopeCoverage:
         """Return what a scope should hold, from the edges that are known, and what it does."""
-        if scope.bar is None:
-            return ScopeCoverage(0, 0, 0, (), "held", {})
-        first, edges = self._first_id(scope.window.start_us, scope.bar.first_id)
-        last = self._last_id(scope.window.end_us, scope.bar.last_id)
-        ranges = tuple(self.held.holes(first, last))
-        missing = sum(high - low + 1 for low, high in ranges)
-        expected = scope.trades + missing
-        return ScopeCoverage(expected, scope.trades, missing, ranges, edges, dict(scope.sources))
+        window, bar = scope.window, scope.bar
+        begin_id, after_id = self._edges.get(window.start_us), self._edges.get(window.end_us)
+        if bar is None:
+            at = self._silence(window, begin_id, after_id)
+        else:
+            at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
+        ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
+        return ScopeCoverage(
+            expected=scope.trades + count_of(ranges),
+            held=scope.trades,
+            missing=count_of(ranges),
+            ranges=ranges,
+            edges=at.begin,
+            sources=dict(scope.sources),
+            exchange_side=tuple(self.absent.within(at.first, at.last)),
+        )
 
-    def _first_id(self, start_us: int, lowest: int) -> tuple[int, str]:
-        if start_us in self._edges:
-            return min(self._edges[start_us], lowest), "venue"
-        before = self.held.before(lowest)
-        return (lowest, "held") if before is None else (before + 1, "neighbour")
-
-    def _last_id(self, end_us: int, highest: int) -> int:
-        """Return the id before the next one held, or before the first one of the next window."""
-        begun = [first for first, _ in islice(self.held.within(highest + 1, 1 << 62), 1)]
-        if end_us in self._edges:
-            begun.append(self._edges[end_us])
-        return max(highest, min(begun) - 1) if begun else highest
+    def _silence(self, window: Window, begin_id: int | None, after_id: int | None) -> Reach:
+        """Return the ids of a window without trades: those of the hole it lies in, or none."""
+        if begin_id is not None and after_id is not None:
+            return Reach(begin_id, after_id - 1, "venue", "venue")
+        held = [(scope.window, scope.bar) for scope in self._scopes.values() if scope.bar]
+        earlier = [bar.last_id for other, bar in held if other.end_us <= window.start_us]
+        later = [bar.first_id for other, bar in held if other.start_us >= window.end_us]
+        before = max(earlier) if earlier else self.held.before(min(later, default=0))
+        after = None if before is None else self.held.after(before)
+        if before is None or after is None or after == before + 1:
+            return Reach(0, -1, "held", "held")
+        return Reach(before + 1, after - 1, "neighbour", "neighbour")
 
     def previous_day(self, as_of_us: int) -> PreviousDay | None:
         """Return the levels of the UTC day before: the venue's where told, else from trades."""

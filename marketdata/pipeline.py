@@ -16,7 +16,7 @@ from marketdata.context import MarketContext, day_window
 from marketdata.core.bar import Bars, fold
 from marketdata.core.candles import CandleSeries
 from marketdata.core.counted import Counted, count
-from marketdata.core.coverage import Run, runs_of
+from marketdata.core.coverage import Run, missing_of, runs_of
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
@@ -111,7 +111,7 @@ class Pipeline:
         return len(trades)
 
     def _take(self, trades: Trades, counted: Counted, origin: str) -> list[Event]:
-        events = self._claim(trades) + self._restate(counted.bars(TIMEFRAMES[BASE]))
+        events = self._claim(trades) + self._restate(counted.bars(TIMEFRAMES[BASE]), origin)
         self.context.update(counted, origin)
         since_us = self.watermark_us or int(trades.ts_us[0])
         return events + self._pass(since_us, int(trades.ts_us.max()))
@@ -173,20 +173,34 @@ class Pipeline:
         for first, last in runs_of(trades.id):
             start, end = end, end + last - first + 1
             before = held.last
-            held.add(first, last)
+            self.context.hold(first, last)
             if before is not None and first > before + 1:
                 gap = (before + 1, first - 1)
                 self._gaps.append(gap)
                 events.append(_event("gap", trades, start, gap, reason="sequence"))
             elif before is not None and first < before:
-                closed = [gap for gap in self._gaps if not held.missing(*gap)]
-                self._gaps = [gap for gap in self._gaps if gap not in closed]
-                events += [_event("gap_closed", trades, end - 1, gap) for gap in closed]
+                events += [_event("gap_closed", trades, end - 1, gap) for gap in self._settle()]
         return events
 
-    def _restate(self, bars: Bars) -> list[Event]:
+    def _settle(self) -> list[Run]:
+        """Forget the gaps of which nothing misses any more, and return them."""
+        held, absent = self.context.held, self.context.absent
+        closed = [gap for gap in self._gaps if not missing_of(held, absent, *gap)]
+        self._gaps = [gap for gap in self._gaps if gap not in closed]
+        return closed
+
+    def lack(self, first: int, last: int) -> None:
+        """Note ids that the venue itself does not have: they are not missing."""
+        self.context.lack(first, last)
+        self._settle()
+
+    def _restate(self, bars: Bars, origin: str) -> list[Event]:
         return [
-            Event("candle_restated", start, {"timeframe": name, "open_us": start})
+            Event(
+                "candle_restated",
+                start,
+                {"timeframe": name, "open_us": start, "origin": origin},
+            )
             for name, series in self.series.items()
             for start in series.update(bars)
         ]

@@ -86,3 +86,47 @@ def test_an_empty_scope_expects_nothing():
     context.set_edge(MONDAY, 5)
     coverage = context.coverage(context.scope(DAY, MONDAY))
     assert (coverage.expected, coverage.held, coverage.edges) == (0, 0, "held")
+
+
+def test_an_empty_session_misses_the_hole_it_lies_in():
+    before, after = ids(1, 3, MONDAY + 7 * HOUR), ids(9, 10, MONDAY + 18 * HOUR)
+    context = fed(before, after)
+    london = context.coverage(context.scope("london", MONDAY + 12 * HOUR))
+    assert (london.expected, london.held, london.ranges) == (5, 0, ((4, 8),))
+    assert ranges(context, "overlap", MONDAY + 17 * HOUR) == (((4, 8),), "neighbour")
+    # The ids go on: nothing traded.
+    quiet = fed(before, ids(4, 5, MONDAY + 18 * HOUR))
+    assert ranges(quiet, "london", MONDAY + 12 * HOUR) == ((), "held")
+
+
+def test_an_empty_day_misses_what_lies_between_its_neighbours_or_the_venues_edges():
+    after = ids(9, 10, MONDAY + DAY_US)
+    assert ranges(fed(ids(1, 3, MONDAY - HOUR), after))[0] == ((4, 8),)
+    # Nobody knows how many there were before the first one held.
+    context = fed(after)
+    assert ranges(context) == ((), "held")
+    context.set_edge(MONDAY, 6)
+    assert ranges(context) == ((), "held")
+    context.set_edge(MONDAY + DAY_US, 8)
+    assert ranges(context) == (((6, 7),), "venue")
+
+
+def test_what_the_venue_does_not_have_is_neither_expected_nor_missing():
+    context = fed(ids(5, 9), ids(15, 19))
+    context.lack(11, 13)
+    coverage = context.coverage(context.scope(DAY, MONDAY))
+    assert (coverage.expected, coverage.held, coverage.missing) == (12, 10, 2)
+    assert coverage.ranges == ((10, 10), (14, 14))
+    assert coverage.exchange_side == ((11, 13),)
+
+
+def test_an_absent_trade_that_turns_up_counts_as_held():
+    context = fed(ids(5, 9), ids(15, 19))
+    context.lack(10, 14)
+    Pipeline(context).feed(Batch(ids(12, 12), "archive"))
+    coverage = context.coverage(context.scope(DAY, MONDAY))
+    assert (coverage.expected, coverage.held, coverage.missing) == (11, 11, 0)
+    assert coverage.exchange_side == ((10, 11), (13, 14))
+    # What is held is not absent, whoever says so.
+    context.lack(9, 15)
+    assert list(context.absent) == [(10, 11), (13, 14)]

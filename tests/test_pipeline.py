@@ -136,6 +136,7 @@ def test_a_late_trade_restates_each_candle_it_changes(pipeline, kept):
         ("candle_restated", "5m", 0),
     ]
     assert pipeline.series["5m"].bar(MONDAY).high == 15000
+    assert kept.of("candle_restated")[0].detail["origin"] == "live"
     assert pipeline.counts.late == 2
 
 
@@ -300,6 +301,15 @@ def test_a_gap_between_stored_trades_is_closed_when_it_is_refilled(pipeline, kep
     pipeline.feed(Batch(ids(6, 8)), is_stored=True)
     pipeline.feed(Batch(ids(4, 5), "rest"))
     assert gaps(kept) == [("gap_closed", 4, 5)]
+
+
+def test_a_gap_that_the_venue_cannot_fill_is_closed_without_a_word(pipeline, kept):
+    pipeline.feed(Batch(tape(at(1, MONDAY), at(4, MONDAY), at(8, MONDAY))))
+    pipeline.lack(2, 3)
+    pipeline.lack(5, 6)
+    # The rest of the second one comes, and only that was refilled.
+    pipeline.feed(Batch(ids(7, 7), "rest"))
+    assert gaps(kept)[2:] == [("gap_closed", 5, 7)]
 
 
 # The grid

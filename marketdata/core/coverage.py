@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -125,6 +126,11 @@ class Coverage:
         at = bisect_left(self._firsts, id) - 1
         return None if at < 0 else min(self._lasts[at], id - 1)
 
+    def after(self, id: int) -> int | None:
+        """Return the lowest id held above `id`, or None."""
+        at = bisect_left(self._lasts, id + 1)
+        return max(self._firsts[at], id + 1) if at < len(self._firsts) else None
+
     def missing(self, first: int, last: int) -> int:
         """Count the ids inside `first`..`last` that are not held."""
         return sum(high - low + 1 for low, high in self.holes(first, last))
@@ -141,3 +147,65 @@ def runs_of(ids: Ints) -> list[Run]:
     starts = [first, *(int(ids[at + 1]) for at in breaks)]
     ends = [*(int(ids[at]) for at in breaks), last]
     return list(zip(starts, ends, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """The ids a window should hold.
+
+    Parameters
+    ----------
+    first, last : int
+        Inclusive; `last` below `first`: none.
+    begin, end : {"venue", "neighbour", "held"}
+        How each is known: told by the venue, next to a trade held outside, or the outermost held.
+    """
+
+    first: int
+    last: int
+    begin: str
+    end: str
+
+
+def reach(
+    held: Coverage,
+    lowest: int,
+    highest: int,
+    begin_id: int | None = None,
+    after_id: int | None = None,
+) -> Reach:
+    """Return which ids a window should hold that holds some.
+
+    Parameters
+    ----------
+    held : Coverage
+        All ids held, of other windows too.
+    lowest, highest : int
+        Ids of the window's trades.
+    begin_id, after_id : int or None
+        The first id of the window and the first one after it, where the venue told them.
+
+    Notes
+    -----
+    Ids missing over an edge count for both windows: nobody can say which they belong to.
+    """
+    begin, first = "held", lowest
+    before = held.before(lowest)
+    if begin_id is not None:
+        begin, first = "venue", min(begin_id, lowest)
+    elif before is not None:
+        begin, first = "neighbour", before + 1
+    following = held.after(highest)
+    known = [id for id in (following, after_id) if id is not None]
+    end = "neighbour" if following is not None else "held" if after_id is None else "venue"
+    return Reach(first, max(highest, min(known) - 1) if known else highest, begin, end)
+
+
+def missing_of(held: Coverage, absent: Coverage, first: int, last: int) -> list[Run]:
+    """Return the runs inside `first`..`last` that are neither held nor known to be absent."""
+    return [part for run in held.holes(first, last) for part in absent.holes(*run)]
+
+
+def count_of(runs: Iterable[Run]) -> int:
+    """Count the ids of disjoint runs."""
+    return sum(last - first + 1 for first, last in runs)

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.core.coverage import Coverage, runs_of
+from marketdata.core.coverage import Coverage, Reach, count_of, missing_of, reach, runs_of
 from marketdata.core.errors import BadInputError
 
 SMALL = st.integers(0, 40)
@@ -36,6 +36,7 @@ def test_it_is_a_set_of_integers(steps, asked):
     assert list(coverage.holes(first, last)) == runs(inside - oracle)
     assert coverage.missing(first, last) == len(inside - oracle)
     assert coverage.before(first) == max((id for id in oracle if id < first), default=None)
+    assert coverage.after(first) == min((id for id in oracle if id > first), default=None)
     assert coverage.first == min(oracle, default=None)
     assert coverage.last == max(oracle, default=None)
     assert coverage.held == len(oracle)
@@ -86,3 +87,33 @@ def test_ids_of_any_size_are_held():
 @given(ids=st.sets(SMALL))
 def test_ascending_ids_are_grouped_into_runs(ids):
     assert runs_of(np.array(sorted(ids), dtype=np.int64)) == runs(ids)
+
+
+@given(held=st.sets(SMALL), absent=st.sets(SMALL), asked=RUN)
+def test_missing_is_what_is_neither_held_nor_absent(held, absent, asked):
+    found = missing_of(Coverage(runs(held)), Coverage(runs(absent)), *asked)
+    left = set(range(asked[0], asked[1] + 1)) - held - absent
+    assert found == runs(left)
+    assert count_of(found) == len(left)
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        # The window holds 10..14; 5 is held before it, 20 after it.
+        ({}, Reach(6, 19, "neighbour", "neighbour")),
+        ({"begin_id": 8}, Reach(8, 19, "venue", "neighbour")),
+        ({"begin_id": 12}, Reach(10, 19, "venue", "neighbour")),
+        ({"after_id": 16}, Reach(6, 15, "neighbour", "neighbour")),
+        ({"after_id": 12}, Reach(6, 14, "neighbour", "neighbour")),
+        ({"after_id": 30}, Reach(6, 19, "neighbour", "neighbour")),
+    ],
+)
+def test_a_window_reaches_to_what_the_venue_tells_or_its_neighbours(told, wanted):
+    assert reach(Coverage([(5, 5), (10, 14), (20, 20)]), 10, 14, **told) == wanted
+
+
+def test_a_window_alone_reaches_as_far_as_it_holds():
+    alone = Coverage([(10, 11), (13, 14)])
+    assert reach(alone, 10, 14) == Reach(10, 14, "held", "held")
+    assert reach(alone, 10, 14, after_id=17) == Reach(10, 16, "held", "venue")
