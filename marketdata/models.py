@@ -170,6 +170,7 @@ class Levels(models.Model):
     trades = models.BigIntegerField(default=0)
     expected = models.BigIntegerField(default=0)
     held = models.BigIntegerField(default=0)
+    is_final = models.BooleanField(default=False, help_text="the window was over, all fetched")
     definition = models.JSONField(default=dict)
     state_hash = models.CharField(max_length=64, blank=True)
 
@@ -230,6 +231,132 @@ class CoverageSegment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.first_id}..{self.last_id}"
+
+
+class Absence(models.Model):
+    """A run of ids that cannot be had, and why; none of them is held."""
+
+    class Kind(models.TextChoices):
+        """What is known of such ids."""
+
+        EXCHANGE_SIDE = "exchange_side", "not at the venue"
+        PERMANENT = "permanent", "given up"
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    first_id = models.BigIntegerField()
+    last_id = models.BigIntegerField()
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    reason = models.TextField()
+    found_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "first_id"], name="one_absence")
+        ]
+        ordering = ["instrument", "first_id"]
+
+    def __str__(self) -> str:
+        return f"{self.first_id}..{self.last_id} {self.kind}"
+
+
+class Edge(models.Model):
+    """The first id at or after a moment, as the venue told it."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    start_us = models.BigIntegerField()
+    first_id = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["instrument", "start_us"], name="one_edge")]
+        ordering = ["instrument", "start_us"]
+
+    def __str__(self) -> str:
+        return f"{self.start_us}: {self.first_id}"
+
+
+class Refusal(models.Model):
+    """How many trades of a minute came again and were not stored twice."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    minute_us = models.BigIntegerField()
+    trades = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "minute_us"], name="one_minute")
+        ]
+        ordering = ["instrument", "minute_us"]
+
+    def __str__(self) -> str:
+        return f"{self.minute_us}: {self.trades}"
+
+
+class Restatement(models.Model):
+    """A number that was published as final, or without trades that came later, and the new one."""
+
+    class What(models.TextChoices):
+        """What was restated."""
+
+        CANDLE = "candle", "candle"
+        DAY = "day", "UTC day"
+        SESSION = "session", "session"
+
+    class Cause(models.TextChoices):
+        """How the trades came that changed it."""
+
+        LATE = "late", "late in the live feed"
+        REFILL = "refill", "a hole of the live feed refilled"
+        BACKFILL = "backfill", "a backfill by REST"
+        ARCHIVE = "archive", "a backfill from a file"
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    what = models.CharField(max_length=8, choices=What.choices)
+    name = models.CharField(max_length=50, help_text="timeframe, day, or the session's name")
+    start_us = models.BigIntegerField()
+    cause = models.CharField(max_length=8, choices=Cause.choices)
+    old: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
+    new: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
+    ts_us = models.BigIntegerField(help_text="when it was restated")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["instrument", "start_us"], name="restatements_by_start"),
+            models.Index(fields=["instrument", "ts_us"], name="restatements_by_time"),
+        ]
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.name} {self.start_us}"
+
+
+class Certificate(models.Model):
+    """What a window that is over held when it was last counted, row by row."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    scope = models.CharField(max_length=50, help_text="day, or the session's name")
+    start_us = models.BigIntegerField()
+    end_us = models.BigIntegerField()
+    expected = models.BigIntegerField()
+    held = models.BigIntegerField()
+    missing = models.BigIntegerField()
+    duplicates = models.BigIntegerField(help_text="trades that came again and were refused")
+    sha256 = models.CharField(max_length=64)
+    detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
+        help_text="the whole certificate"
+    )
+    ledger_version = models.CharField(max_length=64, help_text="hash of the ledger it stands on")
+    as_of_us = models.BigIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["instrument", "scope", "start_us"], name="one_certificate"
+            )
+        ]
+        ordering = ["-start_us", "scope"]
+
+    def __str__(self) -> str:
+        return f"{self.scope} {self.start_us}"
 
 
 class FeedState(models.Model):
