@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from zoneinfo import available_timezones
@@ -18,6 +20,11 @@ from marketdata.core.sessions import SessionDefinition
 # A trade's row id is its instrument's id followed by this many bits of the venue's trade id.
 ID_BITS = 51
 MOST_INSTRUMENTS = 2 ** (63 - ID_BITS) - 1
+
+
+def told(ts_us: int) -> str:
+    """Return a time as people write it, UTC."""
+    return f"{datetime.fromtimestamp(ts_us // 1_000_000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 class RowIdField(models.IntegerField):  # type: ignore[type-arg]
@@ -43,7 +50,7 @@ class Instrument(models.Model):
         max_length=16, default="aggTrade", help_text="which of the venue's ids count its trades"
     )
     simulated = models.BooleanField(default=False, help_text="its trades are invented")
-    is_active = models.BooleanField(default=True)
+    is_active = models.BooleanField(default=True, help_text="offered by pages and API")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["source", "symbol"], name="one_instrument")]
@@ -104,7 +111,7 @@ class Candle(models.Model):
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.timeframe} {self.open_us}"
+        return f"{self.timeframe} {told(self.open_us)}"
 
 
 class TradingSession(models.Model):
@@ -140,14 +147,27 @@ class TradingSession(models.Model):
 
     def clean(self) -> None:
         """Refuse what the calendar would refuse, in words for the form."""
-        if self.tz not in available_timezones():
-            raise ValidationError({"tz": f"an IANA time zone expected, seen {self.tz!r}"})
-        if self.name in {"day", "current", "off"}:
-            raise ValidationError({"name": f"{self.name} is the name of a built-in scope"})
+        errors = dict(self._complaints())
+        if errors:
+            raise ValidationError(errors)
         try:
-            self.value()
+            # A form asks even where it has found a time that is none.
+            if None not in (self.start, self.end):
+                self.value()
         except BadInputError as error:
             raise ValidationError(str(error)) from error
+
+    def _complaints(self) -> Iterator[tuple[str, str]]:
+        for name in ("start", "end"):
+            time = getattr(self, name)
+            if time is not None and (time.second or time.microsecond):
+                yield name, f"whole minutes expected, seen {time}"
+        if self.tz not in available_timezones():
+            yield "tz", f"an IANA time zone expected, seen {self.tz!r}"
+        if self.name in {"day", "current", "off"}:
+            yield "name", f"{self.name} is the name of a built-in scope"
+        if not set(self.weekdays) <= set("1234567"):
+            yield "weekdays", f"digits from 1 to 7 expected, 1 = Monday, seen {self.weekdays!r}"
 
 
 class Levels(models.Model):
@@ -192,7 +212,7 @@ class DailyLevel(Levels):
         ordering = ["-day_us"]
 
     def __str__(self) -> str:
-        return f"{self.day_us}"
+        return told(self.day_us)[:10]
 
 
 class SessionStat(Levels):
@@ -210,7 +230,7 @@ class SessionStat(Levels):
         ordering = ["-start_us"]
 
     def __str__(self) -> str:
-        return f"{self.name} {self.start_us}"
+        return f"{self.name} {told(self.start_us)}"
 
 
 class CoverageSegment(models.Model):

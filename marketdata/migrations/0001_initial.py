@@ -70,7 +70,7 @@ class Migration(migrations.Migration):
                 ('lot', models.CharField(help_text='smallest quantity step, base units', max_length=32)),
                 ('channel', models.CharField(default='aggTrade', help_text="which of the venue's ids count its trades", max_length=16)),
                 ('simulated', models.BooleanField(default=False, help_text='its trades are invented')),
-                ('is_active', models.BooleanField(default=True)),
+                ('is_active', models.BooleanField(default=True, help_text='offered by pages and API')),
             ],
             options={
                 'ordering': ['source', 'symbol'],

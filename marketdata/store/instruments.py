@@ -74,8 +74,8 @@ def _finer(stored: Grid, told: Grid) -> Grid:
 
 
 def known() -> list[Instrument]:
-    """Return every instrument ever stored."""
-    return [row.value() for row in InstrumentRow.objects.all()]
+    """Return every instrument stored and not put aside in the admin."""
+    return [row.value() for row in InstrumentRow.objects.filter(is_active=True)]
 
 
 def find(source: str, symbol: str) -> Instrument | None:

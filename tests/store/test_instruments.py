@@ -26,6 +26,15 @@ def test_an_instrument_is_remembered_once():
     assert (row.channel, row.simulated, row.is_active) == ("aggTrade", False, True)
 
 
+def test_an_instrument_put_aside_is_not_offered():
+    first = instruments.remember("binance_ws", "BTCUSDT", grid("0.01", "1"))
+    Instrument.objects.update(is_active=False)
+    assert instruments.known() == []
+    # It goes on where it was as soon as it is followed again.
+    assert instruments.find("binance_ws", "BTCUSDT") == first
+    assert instruments.remember("binance_ws", "BTCUSDT", grid("0.01", "1")) == first
+
+
 @pytest.mark.parametrize(
     ("stored", "told", "expected"),
     [
