@@ -15,10 +15,13 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from marketdata import live, telemetry
+from marketdata.backfill.inlet import Inlet
+from marketdata.backfill.service import BackfillService
 from marketdata.conf import Conf
-from marketdata.context import ScopeCoverage
-from marketdata.core.events import Event
+from marketdata.context import DAY, ScopeCoverage
+from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
+from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.feeds.flow import EventTape, Flow, Name
 from marketdata.feeds.source import Source, wall_us
 from marketdata.payload import event_payload
@@ -76,6 +79,11 @@ class Daemon:
             )
             for name in settings.data_source
         }
+        self._days: dict[Name, frozenset[int]] = {}
+        inlet = Inlet(
+            self.writer, self._holds, self._deliver, lambda: self.flow.ask(_nothing, 60.0)
+        )
+        self.backfill = BackfillService(settings, inlet)
         self._lock = DatabaseLock(settings.database_path, what)
         self._held = ExitStack()
 
@@ -99,6 +107,7 @@ class Daemon:
         self.flow.start()
         for source in self.sources.values():
             source.start()
+        self.backfill.start()
 
     def _live(self) -> live.Live:
         return live.Live(
@@ -118,6 +127,8 @@ class Daemon:
             write_rows=self.write_rows,
             write_seconds=self.write_seconds,
             rejections=self.rejections,
+            clients=[source.client for source in self.sources.values()],
+            backfill=self.backfill,
         )
 
     def stop(self) -> None:
@@ -125,12 +136,13 @@ class Daemon:
         began_s = time.monotonic()
         self.publisher.stop()
         for source in self.sources.values():
-            source.stop(3.0)
-        self.flow.stop(3.0)
+            source.stop(2.0)
+        self.backfill.stop(2.0)
+        self.flow.stop(2.0)
         for source in self.sources.values():
             for symbol, sink in source.sinks.items():
                 sink.levels(self.flow.lanes[source.name, symbol].clock, at_once=True)
-        complete = self.writer.stop(4.0)
+        complete = self.writer.stop(3.0)
         live.stop()
         connection.close()
         self._held.close()
@@ -173,11 +185,26 @@ class Daemon:
             "rows_written": self.writer.rows_written,
         }
 
+    # Called in the thread of the backfill.
+
+    def _holds(self, source: str, symbol: str, day_us: int) -> bool:
+        """Tell whether a day is in a pipeline's memory, today's from the first moment on."""
+        lane = self.flow.lanes.get((source, symbol))
+        if lane is None:
+            return False
+        today_us = open_us(lane.clock(), DAY_US)
+        return day_us == today_us or day_us in self._days.get((source, symbol), ())
+
+    def _deliver(self, source: str, symbol: str, batch: Batch) -> None:
+        self.flow.put_history(source, symbol, batch)
+
     # Called in the threads of flow and writer.
 
     def _covered(self, name: Name, days: list[ScopeCoverage]) -> None:
         source = self.sources[name[0]]
         source.covered(name[1], days)
+        scopes = self.flow.lanes[name].pipeline.context.scopes()
+        self._days[name] = frozenset(x.window.start_us for x in scopes if x.window.name == DAY)
         if source.client.label and live.is_running() and not live.now().label:
             # A venue that our settings point to says by itself that it is no real one.
             live.now().label = LABELS.get(source.client.label, "simulated")
@@ -192,6 +219,10 @@ class Daemon:
     def _flushed(self, rows: int, seconds: float) -> None:
         self.write_rows.add(rows)
         self.write_seconds.add(seconds)
+
+
+def _nothing() -> None:
+    """Ask the flow for nothing: the answer comes when all before it is done."""
 
 
 def use(settings: Conf) -> None:

@@ -112,6 +112,7 @@ def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:
     given: dict[str, Any] = {
         "binance_rest_url": address.rest_url,
         "binance_ws_url": address.ws_url,
+        "binance_archive_url": address.rest_url,
         "binance_rate_limit_per_minute": LOOPBACK_WEIGHT,
         "symbols": address.symbols,
     }
