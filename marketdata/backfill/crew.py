@@ -91,7 +91,7 @@ class Crew:
 
     def _drain(self, todo: deque[Work]) -> None:
         try:
-            while self._broken is None and not self._stop.is_set():
+            while not self._stop.is_set():
                 try:
                     work = todo.popleft()
                 except IndexError:
@@ -144,7 +144,9 @@ class Crew:
         self.fetcher.progress.finish_chunk()
         log.error("chunk given up job=%s number=%s error=%s", self.job.pk, work.number, error)
         if not isinstance(error, ArchiveError | FrameError):
+            # What the others wait for will not come either.
             self._broken = error
+            self._stop.set()
 
     def _wait_s(self, work: Work, error: BotCryptoError, backoff: Backoff) -> float | None:
         """Return how long to wait before the next try; None where there is none."""

@@ -114,7 +114,7 @@ def outcome_of(job_id: int, found: Evidence, inlet: Inlet, say: Say, clock: Cloc
     if instrument is not None:
         held = ledger.coverage(instrument.id)
         _count(outcome, held, found)
-        if not found.is_stopped:
+        if not (found.is_stopped or found.error):
             _state(outcome, instrument, held, found, inlet, say, clock)
             inlet.settle()
     outcome.status = _status(outcome, found)

@@ -76,8 +76,7 @@ class Progress:
             self._current += trades
             self._total = max(self._total, self._current)
             if not self._pulse or now_s - self._pulse[-1][0] >= 1.0:
-                self._pulse.append((now_s, self._current))
-                self._pulse = [item for item in self._pulse if now_s - item[0] <= RECENT_S]
+                self._pulse.append((now_s, self._current - trades))
 
     def finish_chunk(self, short_by: int = 0) -> None:
         """Take that a chunk is done; `short_by` trades that were expected of it do not exist."""
@@ -112,7 +111,11 @@ class Progress:
             )
 
     def _per_s(self) -> float:
-        if not self._pulse:
+        """Return the pace of late; it falls to nothing while nothing comes."""
+        now_s = time.monotonic()
+        while len(self._pulse) > 1 and now_s - self._pulse[0][0] > RECENT_S:
+            self._pulse.pop(0)
+        if not self._pulse or now_s - self.moved_s > RECENT_S:
             return 0.0
         began_s, before = self._pulse[0]
-        return (self._current - before) / max(time.monotonic() - began_s, 0.001)
+        return (self._current - before) / max(now_s - began_s, 0.001)

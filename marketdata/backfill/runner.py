@@ -125,7 +125,7 @@ class Runner:
             works=tuple(self._crew.works),
             touched=frozenset(self._touched),
             is_sample=self.means.conf.context_backfill_test_mode,
-            is_stopped=self.means.stop.is_set(),
+            is_stopped=self.means.stop.is_set() and not found.error,
             is_cancelled=self.is_cancelled,
         )
         return outcome_of(self.job.pk, found, self.inlet, self.progress.say, self.clock)
@@ -211,10 +211,17 @@ class Runner:
             self.means.reader.close()
         elif time.monotonic() - self._saved_s >= SAVE_S:
             self._saved_s = time.monotonic()
+            self._say_rest()
             now = self.progress.now()
             jobs.keep(self.job, expected=now.total, trades=now.current)
             if jobs.is_cancelled(self.job.pk):
                 self.cancel()
+
+    def _say_rest(self) -> None:
+        """Say that the venue's host is left alone, and for how long."""
+        host = self.means.client.status().host
+        if host.rests_s > 1:
+            self.progress.say(f"{host.host} is not asked for {host.rests_s:.0f} s: {host.reason}")
 
     def _put(self, trades: Trades, origin: str) -> int:
         """Hand in what was missing when the round began; return how much that was."""

@@ -8,6 +8,7 @@ import struct
 
 import pytest
 
+from marketdata.core.errors import TapeError
 from marketdata.core.trades import Trades
 from marketdata.store import lake
 from marketdata.store.lake import DamagedError, Draft, Manifest
@@ -97,7 +98,7 @@ def test_a_cut_file_is_damaged(tmp_path, keep):
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(DamagedError, match="whole Parquet file"):
         lake.proved(path)
-    with pytest.raises(DamagedError):
+    with pytest.raises(TapeError):
         list(open_tape(path).batches())
 
 
