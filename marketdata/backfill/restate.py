@@ -18,7 +18,7 @@ from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import Trades
 from marketdata.models import DailyLevel, SessionStat
 from marketdata.pipeline import BASE, Pipeline
-from marketdata.store import ledger, rows
+from marketdata.store import rows
 from marketdata.store.sink import level_row
 from marketdata.store.writer import Writer
 
@@ -105,9 +105,7 @@ def _pipeline(
         read(trades)
         for batch in rebuild.by_origin(instrument.id, trades):
             pipeline.feed(batch, is_stored=True)
-    # What is held of other days decides where this one's ids begin and end.
-    for first, last in ledger.coverage(instrument.id):
-        pipeline.context.held.add(first, last)
+    rebuild.know_others(pipeline, start_us, end_us)
     return pipeline
 
 

@@ -10,6 +10,7 @@ from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillJob
+from marketdata.models import Instrument as InstrumentRow
 from marketdata.store import instruments
 
 log = logging.getLogger(__name__)
@@ -63,10 +64,12 @@ class Target:
             return self._remember(grid, simulated=self.means.host.is_simulated)
 
     def _take_stored(self) -> None:
-        stored = instruments.find(self.job.source, self.job.symbol)
+        """Take the stored instrument; a file says which ids it has, not who made its trades."""
+        stored = InstrumentRow.objects.filter(
+            source=self.job.source, symbol=self.job.symbol
+        ).first()
         if stored is not None:
-            # Refuses where the stored trades are of another kind.
-            self._remember(stored.grid, simulated=False)
+            self._remember(stored.value().grid, simulated=stored.simulated)
 
     def _remember(self, grid: Grid, *, simulated: bool) -> Instrument:
         self.instrument = instruments.remember(
