@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any
 
-import botcrypto.sqlite  # noqa: F401  (first: replaces the sqlite3 module)
+import botcrypto.interpreter
+import botcrypto.sqlite  # noqa: F401  (both first: before numpy and sqlite3 are imported)
 from botcrypto import env, logs, secret
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -14,7 +15,7 @@ DEBUG = False
 ALLOWED_HOSTS = ["127.0.0.1", "localhost", "[::1]", BOTCRYPTO.host, *BOTCRYPTO.allowed_hosts]
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "botcrypto.adminsite.AdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 else:
     AnyAdmin, AnyPaginator = admin.ModelAdmin, Paginator
 
-admin.site.site_header = admin.site.site_title = "BotCrypto"
 # Pages beyond this are reached by an id, not by paging: an OFFSET reads all it skips.
 NEWEST = 10_000
 EVENTS = ("gap", "gap_closed", "grid_refined", "session_change", "day_roll")

@@ -227,6 +227,7 @@ def test_what_feeds_write_can_be_read_and_nothing_else(admin_client, btc):
 
 
 def test_every_read_only_table_is_registered_as_such():
+    assert admin.site.check(None) == []
     for model in READ_ONLY:
         found = admin.site.get_model_admin(model)
         assert isinstance(found, ReadOnlyAdmin)

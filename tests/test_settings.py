@@ -16,6 +16,22 @@ from botcrypto import logs, secret
 from tests.store.stored import ROOT
 
 
+def process(code, folder, **more):
+    """Run Python with the project's settings in a process of its own; return what it prints."""
+    environment = {name: value for name, value in os.environ.items() if "OPENBLAS" not in name}
+    settings = {"DJANGO_SETTINGS_MODULE": "botcrypto.settings", "DATA_DIR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**environment, **settings, **more},
+        check=True,
+    )
+    assert done.stderr == ""
+    return done.stdout
+
+
 def test_sqlite_is_the_one_without_the_bug_where_there_is_a_wheel():
     pysqlite3 = pytest.importorskip("pysqlite3")
     assert sqlite3 is pysqlite3
@@ -53,26 +69,14 @@ def test_everything_follows_the_environment(tmp_path):
         " s.LOGGING['loggers']['marketdata']['level'],"
         " s.LOGGING['handlers']['stderr']['formatter']]))"
     )
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "botcrypto.settings",
-        "DATA_DIR": str(tmp_path / "here"),
+    more = {
         "HOST": "10.0.0.7",
         "ALLOWED_HOSTS": "desk.example,desk2.example",
         "LOG_LEVEL": "DEBUG",
         "LOG_FORMAT": "json",
         "MAX_QUEUE": "many",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env=environment,
-        check=True,
-    )
-    assert done.stderr == ""
-    name, hosts, errors, level, form = json.loads(done.stdout)
+    name, hosts, errors, level, form = json.loads(process(code, tmp_path / "here", **more))
     assert name == str(tmp_path / "here" / "botcrypto.sqlite3")
     assert hosts == ["127.0.0.1", "localhost", "[::1]", "10.0.0.7", "desk.example", "desk2.example"]
     assert (len(errors), level, form) == (1, "DEBUG", "json")
@@ -157,3 +161,21 @@ def test_logging_takes_the_configuration(form):
     finally:
         logging.config.dictConfig(settings.LOGGING)
         logging.root.handlers[:] = handlers
+
+
+def test_the_interpreter_is_set_up_before_numpy_comes(tmp_path):
+    code = (
+        "import sys; from django.conf import settings; settings.DEBUG; import gc, os;"
+        " print('numpy' in sys.modules, os.environ['OPENBLAS_NUM_THREADS'], gc.get_threshold()[0])"
+    )
+    assert process(code, tmp_path).split() == ["False", "1", "10000"]
+
+
+def test_a_command_does_not_import_the_admins_pages(tmp_path):
+    code = (
+        "import sys, django; django.setup();"
+        " assert 'marketdata.admin' not in sys.modules, 'imported at start';"
+        " from django.contrib import admin; from django.urls import reverse;"
+        " print(reverse('admin:marketdata_trade_changelist'), len(admin.site._registry) > 10)"
+    )
+    assert process(code, tmp_path).split() == ["/admin/marketdata/trade/", "True"]
