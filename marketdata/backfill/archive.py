@@ -208,7 +208,8 @@ class Archive:
                 raise DamageError(f"{url}: SHA-256 {wanted[:12]}… expected, seen {seen[:12]}…")
             lake.put_in_place(partial, path)
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
         return True
 
     # The reader.
