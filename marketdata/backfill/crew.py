@@ -163,7 +163,7 @@ class Crew:
     def _tell(self, work: Work) -> None:
         """Put the chunk's row behind the trades it speaks of."""
         if self.inlet.holds(self.job.source, self.job.symbol, work.chunk.day_us):
-            self.inlet.drain()
+            self.inlet.drained()
         try:
             self.inlet.writer.put_row(work.row(self.job.pk, self.fetcher.clock()))
         except WriterStoppedError:

@@ -101,6 +101,11 @@ class ArchiveHost:
         Ends every wait and every transfer with StoppedError.
     pool : Pool, optional
         In place of the one that all clients of the venue and URL share.
+
+    Attributes
+    ----------
+    label : str
+        What a simulator called the trades of the last file; empty for a real venue.
     """
 
     def __init__(
@@ -117,11 +122,6 @@ class ArchiveHost:
         pool = pool or shared_pool(venue, base_url, conf)
         self.label = ""
         self._asker = _FileAsker(venue, base_url, conf, stop, pool, random01)
-
-    @property
-    def is_simulated(self) -> bool:
-        """Whether a simulator gave the last file."""
-        return self.label != ""
 
     def text(self, path: str) -> str | None:
         """Return a small text; None where there is no such file. Raises BotCryptoError."""

@@ -37,7 +37,7 @@ class Inlet:
         (source, symbol, batch) → hands trades of such a day to the pipeline, which hands on to the
         writer what is new to it.
     drain : callable
-        Returns when all that was delivered has reached the writer.
+        Returns when all that was delivered has reached the writer, or raises TimeoutError.
     """
 
     writer: Writer
@@ -53,10 +53,18 @@ class Inlet:
             else:
                 self.writer.put_trades(instrument.id, part)
 
+    def drained(self) -> bool:
+        """Wait until what was delivered has reached the writer. Returns False where it has not."""
+        try:
+            self.drain()
+        except TimeoutError:
+            # The pipelines are busy, or stopped; the ledger will tell what arrived.
+            return False
+        return True
+
     def settle(self) -> bool:
         """Wait until everything handed in is committed. Returns False where it is not."""
-        self.drain()
-        return self.writer.flush(FLUSH_S)
+        return self.drained() and self.writer.flush(FLUSH_S)
 
 
 def by_day(batch: Batch) -> Iterator[tuple[int, Batch]]:

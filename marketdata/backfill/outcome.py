@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,7 +12,7 @@ from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.plan import Part
 from marketdata.backfill.restate import Tally, held_of, is_stated, restate, tally_of
 from marketdata.core.coverage import Coverage, Run
-from marketdata.core.errors import BotCryptoError
+from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US
 from marketdata.models import BackfillChunk, BackfillJob, DailyLevel
@@ -21,6 +21,7 @@ from marketdata.store import ledger
 Status = BackfillJob.Status
 Say = Callable[[str], None]
 Clock = Callable[[], int]
+Check = Callable[[], None]
 SHOWN_RUNS = 20
 
 
@@ -101,8 +102,18 @@ class Outcome:
         return f"{words} error={self.error!r}" if self.error else words
 
 
-def outcome_of(job_id: int, found: Evidence, inlet: Inlet, say: Say, clock: Clock) -> Outcome:
-    """Count what is held of a job's range, and state the days that have changed."""
+def outcome_of(
+    job_id: int, found: Evidence, inlet: Inlet, say: Say, clock: Clock, check: Check
+) -> Outcome:
+    """Count what is held of a job's range, and state the days that have changed.
+
+    Parameters
+    ----------
+    say : callable
+        Told what is going on.
+    check : callable
+        Raises StoppedError where the job is to end.
+    """
     outcome = Outcome(
         job_id,
         chunks=len(found.works),
@@ -115,7 +126,8 @@ def outcome_of(job_id: int, found: Evidence, inlet: Inlet, say: Say, clock: Cloc
         held = ledger.coverage(instrument.id)
         _count(outcome, held, found)
         if not (found.is_stopped or found.error):
-            _state(outcome, instrument, held, found, inlet, say, clock)
+            say("writing candles and levels")
+            found = _state(outcome, instrument, held, found, inlet, clock, check)
             inlet.settle()
     outcome.status = _status(outcome, found)
     if outcome.status == Status.FAILED and not outcome.error:
@@ -177,18 +189,20 @@ def _state(
     held: Coverage,
     found: Evidence,
     inlet: Inlet,
-    say: Say,
     clock: Clock,
-) -> None:
+    check: Check,
+) -> Evidence:
     """Write candles and levels of the days that changed, and sum up the range."""
     total = Tally()
-    say("writing candles and levels")
     try:
         for part in found.parts:
-            total.merge(_stated(instrument, part, held, found.touched, inlet, clock))
+            total.merge(_stated(instrument, part, held, found.touched, inlet, clock, check))
+    except StoppedError:
+        return replace(found, is_stopped=True)
     except BotCryptoError as error:
-        outcome.error = outcome.error or str(error)
+        outcome.error = str(error)
     outcome.vwap = total.vwap
+    return found
 
 
 def _stated(
@@ -198,16 +212,18 @@ def _stated(
     touched: frozenset[int],
     inlet: Inlet,
     clock: Clock,
+    check: Check,
 ) -> Tally:
+    check()
     day_us, is_whole = part.day_us, part.end_us - part.start_us == DAY_US
     if inlet.holds(instrument.source, instrument.symbol, day_us):
-        return tally_of(instrument, part.start_us, part.end_us)
+        return tally_of(instrument, part.start_us, part.end_us, check)
     known = part.held(held) if is_whole else 0
     if known and day_us not in touched and is_stated(instrument, day_us, known):
         return _stored(instrument, day_us)
     first_id = part.first_id if part.is_told and part.start_us == day_us else None
-    tally = restate(instrument, day_us, clock(), inlet.writer, first_id)
-    return tally if is_whole else tally_of(instrument, part.start_us, part.end_us)
+    tally = restate(instrument, day_us, clock(), inlet.writer, first_id, check)
+    return tally if is_whole else tally_of(instrument, part.start_us, part.end_us, check)
 
 
 def _stored(instrument: Instrument, day_us: int) -> Tally:

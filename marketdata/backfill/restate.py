@@ -15,7 +15,6 @@ from marketdata.core.errors import OffGridError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.sessions import OFF
 from marketdata.core.timeframe import DAY_US
-from marketdata.core.trades import Trades
 from marketdata.models import DailyLevel, SessionStat
 from marketdata.pipeline import BASE, Pipeline
 from marketdata.store import rows
@@ -26,6 +25,11 @@ from marketdata.store.writer import Writer
 # that a live feed beside hardly notices.
 READ_ROWS = 2_000
 CANDLES_AT_ONCE = 240
+Check = Callable[[], None]
+
+
+def _go_on() -> None:
+    """Never end early."""
 
 
 @dataclass(slots=True)
@@ -69,7 +73,7 @@ def restate(
     now_us: int,
     writer: Writer,
     first_id: int | None = None,
-    read: Callable[[Trades], None] = lambda trades: None,
+    check: Check = _go_on,
 ) -> Tally:
     """Write a day's finished minutes and its levels from its stored trades; return their sums.
 
@@ -79,17 +83,17 @@ def restate(
         Minutes that end later are not finished.
     first_id : int or None
         The venue's first id of the day, where it is known.
-    read : callable
-        Is shown the day's trades, ascending.
+    check : callable
+        Called now and then; raises StoppedError where this is to end.
     """
-    pipeline = _pipeline(instrument, day_us, day_us + DAY_US, read)
+    pipeline = _pipeline(instrument, day_us, day_us + DAY_US, check)
     context, tally = pipeline.context, Tally()
     if first_id is not None:
         context.set_edge(day_us, first_id)
     # First the minutes: where the day's levels are stored, its minutes are.
     pipeline.series[BASE].advance(min(now_us, day_us + DAY_US))
     _put_minutes(pipeline, writer)
-    for row in _level_rows(instrument, pipeline, day_us):
+    for row in _level_rows(instrument, pipeline, day_us, check):
         writer.put_row(row)
     day = context.scope(DAY, day_us)
     if day.bar is not None:
@@ -97,12 +101,10 @@ def restate(
     return tally
 
 
-def _pipeline(
-    instrument: Instrument, start_us: int, end_us: int, read: Callable[[Trades], None]
-) -> Pipeline:
+def _pipeline(instrument: Instrument, start_us: int, end_us: int, check: Check) -> Pipeline:
     pipeline = rebuild.new_pipeline(instrument)
     for trades in rows.read_trades(instrument.id, start_us, end_us, READ_ROWS):
-        read(trades)
+        check()
         for batch in rebuild.by_origin(instrument.id, trades):
             pipeline.feed(batch, is_stored=True)
     rebuild.know_others(pipeline, start_us, end_us)
@@ -121,7 +123,7 @@ def _put_minutes(pipeline: Pipeline, writer: Writer) -> None:
 
 
 def _level_rows(
-    instrument: Instrument, pipeline: Pipeline, day_us: int
+    instrument: Instrument, pipeline: Pipeline, day_us: int, check: Check
 ) -> Iterator[DailyLevel | SessionStat]:
     """Yield the rows of the day and of every session that touches it."""
     for scope in pipeline.context.scopes():
@@ -131,7 +133,7 @@ def _level_rows(
                 yield _row(pipeline.context, scope)
             continue
         # A session over midnight has trades of two days.
-        whole = _pipeline(instrument, window.start_us, window.end_us, lambda trades: None).context
+        whole = _pipeline(instrument, window.start_us, window.end_us, check).context
         yield _row(whole, whole.scope(window.name, window.start_us))
 
 
@@ -141,10 +143,11 @@ def _row(context: MarketContext, scope: Scope) -> DailyLevel | SessionStat:
     return level_row(snapshot, scope.hash(context.instrument.grid))
 
 
-def tally_of(instrument: Instrument, start_us: int, end_us: int) -> Tally:
+def tally_of(instrument: Instrument, start_us: int, end_us: int, check: Check = _go_on) -> Tally:
     """Return the sums over the stored trades of a range."""
     tally, grid = Tally(), instrument.grid
     for trades in rows.read_trades(instrument.id, start_us, end_us, READ_ROWS):
+        check()
         try:
             counted = count(trades, grid)
         except OffGridError:

@@ -128,7 +128,13 @@ class Runner:
             is_stopped=self.means.stop.is_set() and not found.error,
             is_cancelled=self.is_cancelled,
         )
-        return outcome_of(self.job.pk, found, self.inlet, self.progress.say, self.clock)
+        return outcome_of(
+            self.job.pk, found, self.inlet, self.progress.say, self.clock, self._check
+        )
+
+    def _check(self) -> None:
+        if self.means.stop.is_set():
+            raise StoppedError("stopped while candles and levels were being written")
 
     def _keep(self, outcome: Outcome) -> None:
         self.progress.say(outcome.status)

@@ -9,6 +9,7 @@ from marketdata.backfill.means import Means
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.trades import Trades
+from marketdata.feeds.source import INVENTED
 from marketdata.models import BackfillJob
 from marketdata.models import Instrument as InstrumentRow
 from marketdata.store import instruments
@@ -53,7 +54,7 @@ class Target:
             log.warning("venue does not tell the tick symbol=%s error=%s", self.job.symbol, error)
             self.instrument = stored
         else:
-            self._remember(grid, simulated=self.means.client.is_simulated)
+            self._remember(grid, simulated=self.means.client.label == INVENTED)
 
     def of(self, trades: Trades) -> Instrument:
         """Return the instrument; one that nobody told of is counted on the grid its trades need."""
@@ -61,7 +62,7 @@ class Target:
             if self.instrument is not None:
                 return self.instrument
             grid = Grid.of_values(trades.price, trades.qty)
-            return self._remember(grid, simulated=self.means.host.is_simulated)
+            return self._remember(grid, simulated=self.means.host.label == INVENTED)
 
     def _take_stored(self) -> None:
         """Take the stored instrument; a file says which ids it has, not who made its trades."""
