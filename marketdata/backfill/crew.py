@@ -6,8 +6,8 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from django.db import connections
 
@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 
 # A page that makes no sense is asked for so often.
 FRAME_TRIES = 3
-LOOK_S = 0.2
 Status = BackfillChunk.Status
 
 
@@ -41,8 +40,6 @@ class Crew:
         Workers.
     patience_s : float
         How long to go on without any trade.
-    look : callable
-        Called some times a second while workers are busy.
     """
 
     def __init__(
@@ -52,14 +49,12 @@ class Crew:
         inlet: Inlet,
         most: int,
         patience_s: float,
-        look: Callable[[], None],
     ) -> None:
         self.job = job
         self.fetcher = fetcher
         self.inlet = inlet
         self.most = most
         self.patience_s = patience_s
-        self.look = look
         self.works: list[Work] = []
         self._stop = fetcher.means.stop
         self._broken: BotCryptoError | None = None
@@ -79,15 +74,10 @@ class Crew:
         count = min(self.most, len(works))
         with ThreadPoolExecutor(count, "backfill") as pool:
             drains = [pool.submit(self._drain, todo) for _ in range(count)]
-            self._watch(drains)
         for drain in drains:
             drain.result()
         if self._broken is not None:
             raise self._broken
-
-    def _watch(self, drains: list[Future[None]]) -> None:
-        while wait(drains, LOOK_S).not_done:
-            self.look()
 
     def _drain(self, todo: deque[Work]) -> None:
         try:
@@ -152,13 +142,8 @@ class Crew:
         """Return how long to wait before the next try; None where there is none."""
         if isinstance(error, FrameError):
             return backoff.next(random.random()) if work.attempts < FRAME_TRIES else None
-        if not error.retryable:
-            return None
-        told_s = getattr(error, "retry_after_s", None) or 0.0
         still_s = time.monotonic() - self.fetcher.progress.moved_s
-        if still_s + told_s > self.patience_s:
-            return None
-        return max(backoff.next(random.random()), told_s)
+        return wait_of(error, backoff, self.patience_s - still_s)
 
     def _tell(self, work: Work) -> None:
         """Put the chunk's row behind the trades it speaks of."""
@@ -168,3 +153,11 @@ class Crew:
             self.inlet.writer.put_row(work.row(self.job.pk, self.fetcher.clock()))
         except WriterStoppedError:
             self._stop.set()
+
+
+def wait_of(error: BotCryptoError, backoff: Backoff, patience_s: float) -> float | None:
+    """Return how long to wait before asking again; None where it is no use, or takes too long."""
+    told_s = getattr(error, "retry_after_s", None) or 0.0
+    if not error.retryable or told_s > patience_s or patience_s <= 0:
+        return None
+    return max(backoff.next(random.random()), told_s)

@@ -107,7 +107,7 @@ def _pipeline(instrument: Instrument, start_us: int, end_us: int, check: Check) 
         check()
         for batch in rebuild.by_origin(instrument.id, trades):
             pipeline.feed(batch, is_stored=True)
-    rebuild.know_others(pipeline, start_us, end_us)
+    rebuild.others(instrument.id, start_us, end_us).tell(pipeline.context)
     return pipeline
 
 

@@ -10,11 +10,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
-
 from marketdata.backfill import jobs
-from marketdata.backfill.crew import Crew
+from marketdata.backfill.crew import Crew, wait_of
 from marketdata.backfill.fetch import Fetcher, Gate
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.means import Means
@@ -22,6 +22,8 @@ from marketdata.backfill.outcome import Evidence, Outcome, outcome_of
 from marketdata.backfill.plan import Chunk, Part, Rules, parts_of, plan, stretches
 from marketdata.backfill.progress import Progress
 from marketdata.backfill.target import Target
+from marketdata.backfill.watch import Watch
+from marketdata.core.backoff import Backoff
 from marketdata.core.coverage import Coverage
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.events import Batch
@@ -36,7 +38,7 @@ log = logging.getLogger(__name__)
 WORKERS = 3
 # After the first round only what a file lacked or a page did not bring is left.
 MOST_ROUNDS = 5
-SAVE_S = 2.0
+T = TypeVar("T")
 
 
 class Runner:
@@ -72,11 +74,10 @@ class Runner:
         self.is_cancelled = False
         self._touched: set[int] = set()
         self._held = Coverage()
-        self._saved_s = 0.0
         most = job.workers or WORKERS
         gate = Gate(most, means.stop)
         fetcher = Fetcher(means, job.symbol, job.path, self._put, gate, self.progress, clock)
-        self._crew = Crew(job, fetcher, inlet, most, patience_s, self._look)
+        self._crew = Crew(job, fetcher, inlet, most, patience_s)
 
     def stop(self) -> None:
         """End after the page at hand; any thread may say so."""
@@ -93,9 +94,20 @@ class Runner:
         began_s = time.monotonic()
         jobs.begin(self.job, self.clock())
         log.info("backfill began job=%s %s", self.job.pk, self._what())
+        with Watch(self.job, self.means, self.progress, self.cancel):
+            outcome = self._outcome(self._fetched())
+        self.means.close()
+        outcome.seconds = round(time.monotonic() - began_s, 3)
+        self.progress.say(outcome.status)
+        jobs.keep(self.job, finished_us=self.clock(), **outcome.columns())
+        log.info("backfill ended %s", outcome.line())
+        return outcome
+
+    def _fetched(self) -> Evidence:
+        """Fetch until nothing is left, or nothing more can be had."""
         found = Evidence()
         try:
-            self.target.open()
+            self._patiently(self.target.open)
             found = replace(found, before=self._coverage())
             found = replace(found, parts=tuple(self._parts()))
             self._rounds(found.parts)
@@ -103,13 +115,8 @@ class Runner:
             self.means.stop.set()
         except BotCryptoError as error:
             found = replace(found, error=str(error))
-        finally:
-            self.means.reader.close()
-        outcome = self._outcome(found)
-        self.means.close()
-        outcome.seconds = round(time.monotonic() - began_s, 3)
-        self._keep(outcome)
-        return outcome
+        self.means.reader.close()
+        return found
 
     def _what(self) -> str:
         job = self.job
@@ -136,11 +143,6 @@ class Runner:
         if self.means.stop.is_set():
             raise StoppedError("stopped while candles and levels were being written")
 
-    def _keep(self, outcome: Outcome) -> None:
-        self.progress.say(outcome.status)
-        jobs.keep(self.job, finished_us=self.clock(), **outcome.columns())
-        log.info("backfill ended %s", outcome.line())
-
     # The plan.
 
     def _parts(self) -> list[Part]:
@@ -149,11 +151,7 @@ class Runner:
             return parts_of(job.start_us, job.end_us, {}, None)
         self.progress.say("asking the venue for the first and last id")
         try:
-            last_id = self.means.last_id(job.symbol, job.start_us, job.end_us)
-            first_ids = {
-                start_us: self.means.first_id(job.symbol, start_us)
-                for start_us, _ in stretches(job.start_us, job.end_us)
-            }
+            first_ids, last_id = self._patiently(self._ids)
         except StoppedError:
             raise
         except BotCryptoError as error:
@@ -162,6 +160,31 @@ class Runner:
             log.warning("files alone tell what there is symbol=%s error=%s", job.symbol, error)
             first_ids, last_id = {}, None
         return parts_of(job.start_us, job.end_us, first_ids, last_id)
+
+    def _ids(self) -> tuple[dict[int, int | None], int | None]:
+        """Return the first id of each day, and the last one before the end."""
+        job, means = self.job, self.means
+        last_id = means.last_id(job.symbol, job.start_us, job.end_us)
+        starts = [start_us for start_us, _ in stretches(job.start_us, job.end_us)]
+        return {start_us: means.first_id(job.symbol, start_us) for start_us in starts}, last_id
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        """Ask until it is well, refused for good, or too long."""
+        backoff, began_s = Backoff(base_s=0.5, cap_s=30.0), time.monotonic()
+        while True:
+            try:
+                return ask()
+            except BotCryptoError as error:
+                left_s = self._crew.patience_s - (time.monotonic() - began_s)
+                wait_s = None if self._has_other_ways() else wait_of(error, backoff, left_s)
+                if wait_s is None or self.means.stop.is_set():
+                    raise
+                self.progress.say(f"waiting {wait_s:.0f} s: {error}")
+                log.warning("asked again job=%s in_s=%.1f error=%s", self.job.pk, wait_s, error)
+                self.means.stop.wait(wait_s)
+
+    def _has_other_ways(self) -> bool:
+        return self.job.via == "archive"
 
     def _can_do_without_ids(self) -> bool:
         is_whole_days = self.job.start_us % DAY_US == 0 == self.job.end_us % DAY_US
@@ -208,26 +231,6 @@ class Runner:
             for run in work.lacking:
                 found.add(*run)
         return found
-
-    # While workers are busy.
-
-    def _look(self) -> None:
-        """Look after stop, cancel and the job's row."""
-        if self.means.stop.is_set():
-            self.means.reader.close()
-        elif time.monotonic() - self._saved_s >= SAVE_S:
-            self._saved_s = time.monotonic()
-            self._say_rest()
-            now = self.progress.now()
-            jobs.keep(self.job, expected=now.total, trades=now.current)
-            if jobs.is_cancelled(self.job.pk):
-                self.cancel()
-
-    def _say_rest(self) -> None:
-        """Say that the venue's host is left alone, and for how long."""
-        host = self.means.client.status().host
-        if host.rests_s > 1:
-            self.progress.say(f"{host.host} is not asked for {host.rests_s:.0f} s: {host.reason}")
 
     def _put(self, trades: Trades, origin: str) -> int:
         """Hand in what was missing when the round began; return how much that was."""

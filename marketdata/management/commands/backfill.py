@@ -39,7 +39,7 @@ from marketdata.store.lock import DatabaseLock, LockedError
 from marketdata.store.writer import Writer
 
 # How long a command goes on without a single trade; a daemon would wait for days.
-PATIENCE_S = 300.0
+PATIENCE_S = 120.0
 
 
 class Command(BaseCommand):
