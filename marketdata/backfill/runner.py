@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
+
 from marketdata.backfill import jobs
 from marketdata.backfill.crew import Crew, wait_of
 from marketdata.backfill.fetch import Fetcher, Gate
