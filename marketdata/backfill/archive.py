@@ -6,7 +6,7 @@ import hashlib
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,8 @@ RECENT_US = 7 * DAY_US
 KEPT_IN_QUARANTINE = 10
 STALE_PARTIAL_S = 86_400.0
 CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\b")
-Take = Callable[[Trades], None]
+# Takes trades and their origin.
+Take = Callable[[Trades, str], None]
 
 
 class ArchiveError(BotCryptoError):
@@ -41,6 +42,10 @@ class ArchiveError(BotCryptoError):
 
 class DamageError(BotCryptoError):
     """A file did not arrive as it was sent, or did not stay as it was written."""
+
+
+class _PagesError(BotCryptoError):
+    """A cached day came by pages, and is not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +113,15 @@ class Archive:
         self.root = conf.backfill_cache_dir.resolve()
         _sweep(self.root)
 
-    def day(self, span: Span, now_us: int, take: Take) -> FileRead | None:
+    def day(
+        self, span: Span, now_us: int, take: Take, *, only_files: bool = False
+    ) -> FileRead | None:
         """Hand on the trades of a day; None where the venue has no file of it.
+
+        Parameters
+        ----------
+        only_files : bool
+            A day of the cache that came by pages does not count.
 
         Raises
         ------
@@ -126,7 +138,7 @@ class Archive:
         last: BotCryptoError | None = None
         for attempt in range(1, TRIES + 1):
             try:
-                cached = self._cached(span, now_us, take)
+                cached = self._cached(span, now_us, take, only_files=only_files)
                 return cached or self._fetched(span, take)
             except (DamageError, ChildLostError) as error:
                 if self.reader.is_closed:
@@ -138,17 +150,34 @@ class Archive:
     def file(self, path: Path, span: Span, take: Take) -> FileRead:
         """Hand on the trades of a local file that lie in a range. Raises BotCryptoError."""
         task = {**self._task(span), "do": "file", "path": str(path.resolve())}
-        return self._read(task, take)
+        return self._read(task, take, "file")
+
+    def keep(self, span: Span, parts: Iterable[Trades]) -> bool:
+        """Leave a whole day in the cache that came by pages. Returns False where it is not kept.
+
+        Raises
+        ------
+        BotCryptoError
+        """
+        if not self.is_kept or self._parquet(span).is_file():
+            return False
+        answer = self.reader.write({**self._task(span), "do": "keep"}, parts)
+        if "error" in answer:
+            raise CacheError(f"{self._name(span)}: {answer['words']}")
+        return True
 
     # The cache.
 
-    def _cached(self, span: Span, now_us: int, take: Take) -> FileRead | None:
+    def _cached(self, span: Span, now_us: int, take: Take, *, only_files: bool) -> FileRead | None:
         path = self._parquet(span)
         if not (self.is_kept and path.is_file()):
             return None
-        task = {**self._task(span), "do": "lake", "made_from": self._present_sum(span, now_us)}
+        wanted = self._present_sum(span, now_us)
+        task = {**self._task(span), "do": "lake", "made_from": wanted, "only_files": only_files}
         try:
-            return self._read(task, take)
+            return self._read(task, take, "archive")
+        except _PagesError:
+            return None
         except (DamageError, ChildLostError) as error:
             if not self.reader.is_closed:
                 self._quarantine(path, str(error))
@@ -179,7 +208,8 @@ class Archive:
             self.reader.warm()
             if not self._saved(self.channel.archive, span, path, wanted):
                 return None
-        read = self._read({**self._task(span), "do": "archive", "made_from": wanted}, take)
+        task = {**self._task(span), "do": "archive", "made_from": wanted}
+        read = self._read(task, take, "archive")
         with suppress(OSError):
             path.unlink()
         return read
@@ -214,9 +244,17 @@ class Archive:
 
     # The reader.
 
-    def _read(self, task: dict[str, Any], take: Take) -> FileRead:
-        answer = self.reader.read(task, take)
+    def _read(self, task: dict[str, Any], take: Take, origin: str) -> FileRead:
+        origins = [origin]
+
+        def about(says: dict[str, Any]) -> None:
+            # A day of the cache that was made from no file of the venue came by pages.
+            origins[:] = [origin if says["made_from"] else "rest"]
+
+        answer = self.reader.read(task, lambda trades: take(trades, origins[0]), about)
         error = answer.get("error")
+        if error == "pages":
+            raise _PagesError(answer["words"])
         if error in ("damaged", "replaced"):
             raise DamageError(answer["words"])
         if error == "disk":

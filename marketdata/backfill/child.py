@@ -6,10 +6,11 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import marketdata
 from marketdata.backfill import wire
@@ -21,6 +22,19 @@ COMMAND = (sys.executable, "-m", "marketdata.backfill.reader")
 # Several batches fit, so that parsing goes on while a batch is being handed on.
 PIPE_BYTES = 1 << 20
 END_S = 5.0
+
+
+Task = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pipes:
+    into: IO[bytes]
+    out: IO[bytes]
+
+
+def _nothing(about: Task) -> None:
+    """Care for nothing."""
 
 
 class FileReader:
@@ -41,18 +55,56 @@ class FileReader:
         """Start the process, which takes a third of a second, before it is needed."""
         self._started()
 
-    def read(self, task: dict[str, Any], take: Callable[[Trades], None]) -> dict[str, Any]:
+    def read(
+        self, task: Task, take: Callable[[Trades], None], about: Callable[[Task], None] = _nothing
+    ) -> Task:
         """Do a task of `reader.py`; hand each batch on; return the answer.
+
+        Parameters
+        ----------
+        about : callable
+            Told what a file says of itself, before its first trade.
 
         Raises
         ------
         ChildLostError
             The process died, or was ended by `kill` or `close`.
         """
+        with self._talk() as pipes:
+            _say(pipes, task)
+            while True:
+                got = wire.take(pipes.out)
+                if isinstance(got, Trades):
+                    take(got)
+                elif "about" in got:
+                    about(got["about"])
+                else:
+                    return got
+
+    def write(self, task: Task, parts: Iterable[Trades]) -> Task:
+        """Do a task of `reader.py` that takes trades; return the answer. Raises ChildLostError."""
+        with self._talk() as pipes:
+            _say(pipes, task)
+            rows = 0
+            for trades in parts:
+                wire.put_trades(pipes.into, trades)
+                rows += len(trades)
+            wire.put_answer(pipes.into, {"rows": rows})
+            got = wire.take(pipes.out)
+            if isinstance(got, Trades):
+                raise ChildLostError("an answer of the file reader expected, seen trades")
+            return got
+
+    @contextmanager
+    def _talk(self) -> Iterator[_Pipes]:
+        """Hold the process for one task; if that is not done to its end, end the process."""
         with self._busy:
-            process = self._started()
+            pipes = _pipes(self._started())
             try:
-                return _done(process, task, take)
+                yield pipes
+            except (OSError, ValueError) as error:
+                self.kill()
+                raise ChildLostError(f"the file reader's pipes are closed: {error}") from error
             except BaseException:
                 # What is left in the pipe belongs to no task any more.
                 self.kill()
@@ -87,25 +139,15 @@ class FileReader:
             return self._process
 
 
-def _done(
-    process: subprocess.Popen[bytes], task: dict[str, Any], take: Callable[[Trades], None]
-) -> dict[str, Any]:
-    stdin, stdout = process.stdin, process.stdout
-    if stdin is None or stdout is None:
+def _pipes(process: subprocess.Popen[bytes]) -> _Pipes:
+    if process.stdin is None or process.stdout is None:
         raise ChildLostError("pipes to the file reader expected, there are none")
-    try:
-        stdin.write(json.dumps(task).encode() + b"\n")
-        stdin.flush()
-    except (OSError, ValueError) as error:
-        raise ChildLostError(f"the file reader takes no task: {error}") from error
-    while True:
-        try:
-            got = wire.take(stdout)
-        except (OSError, ValueError) as error:
-            raise ChildLostError(f"the file reader's pipe is closed: {error}") from error
-        if isinstance(got, dict):
-            return got
-        take(got)
+    return _Pipes(process.stdin, process.stdout)
+
+
+def _say(pipes: _Pipes, task: Task) -> None:
+    pipes.into.write(json.dumps(task).encode() + b"\n")
+    pipes.into.flush()
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

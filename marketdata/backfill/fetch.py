@@ -130,8 +130,8 @@ class Fetcher:
     Parameters
     ----------
     means : Means
-    symbol, path : str
-        Whose trades, and from which file where there is one.
+    symbol, via, path : str
+        Whose trades, how they may come, and from which file where there is one.
     put : callable
         Takes (trades, origin) and returns how many were missing.
     gate : Gate
@@ -144,6 +144,7 @@ class Fetcher:
         self,
         means: Means,
         symbol: str,
+        via: str,
         path: str,
         put: Put,
         gate: Gate,
@@ -152,6 +153,7 @@ class Fetcher:
     ) -> None:
         self.means = means
         self.symbol = symbol
+        self.via = via
         self.path = path
         self.put = put
         self.gate = gate
@@ -212,16 +214,17 @@ class Fetcher:
         chunk = work.chunk
         span = Span(self.symbol, chunk.day_us, chunk.start_us, chunk.end_us)
 
-        def take(trades: Trades) -> None:
+        def take(trades: Trades, origin: str) -> None:
             if self.means.stop.is_set():
                 raise StoppedError("stopped while reading a file")
-            work.trades += self.put(trades, chunk.origin)
+            work.trades += self.put(trades, origin)
 
         if chunk.origin == "file":
             self.progress.say(f"reading {Path(self.path).name}")
             work.read = self.means.archive.file(Path(self.path), span, take)
             return
         self.progress.say("fetching a day's file")
-        work.read = self.means.archive.day(span, self.clock(), take)
+        only_files = self.via == "archive"
+        work.read = self.means.archive.day(span, self.clock(), take, only_files=only_files)
         if work.read is None:
             work.status, work.error = Status.ABSENT, "the venue has no file of this day"

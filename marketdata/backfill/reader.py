@@ -41,6 +41,10 @@ class ReplacedError(TapeError):
     """The venue has published another file since this one was made from the old one."""
 
 
+class PagesError(TapeError):
+    """A day of the lake that came by pages, where the venue's file was asked for."""
+
+
 class _DisorderError(TapeError):
     """Ids do not ascend from row to row."""
 
@@ -53,24 +57,27 @@ def main() -> None:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
     out = sys.stdout.buffer
-    # A parent that is gone takes nothing any more.
-    with suppress(BrokenPipeError):
+    # A parent that is gone takes nothing any more, and sends nothing.
+    with suppress(BrokenPipeError, wire.ChildLostError):
         for line in sys.stdin.buffer:
-            wire.put_answer(out, performed(json.loads(line), out))
+            wire.put_answer(out, performed(json.loads(line), sys.stdin.buffer, out))
 
 
 KINDS = (
     (DamagedError, "damaged"),
     (ReplacedError, "replaced"),
+    (PagesError, "pages"),
     (MismatchError, "mismatch"),
     (BadInputError, "bad"),
     (OSError, "disk"),
 )
 
 
-def performed(task: Task, out: IO[bytes]) -> dict[str, Any]:
-    """Do a task: `lake`, `archive` or `file`; errors become a kind and words."""
+def performed(task: Task, source: IO[bytes], out: IO[bytes]) -> dict[str, Any]:
+    """Do a task: `lake`, `archive`, `file` or `keep`; errors become a kind and words."""
     try:
+        if task["do"] == "keep":
+            return _into_lake(task, source)
         return TASKS[task["do"]](task, out)
     except BrokenPipeError:
         raise
@@ -83,16 +90,45 @@ def _from_lake(task: Task, out: IO[bytes]) -> dict[str, Any]:
     """Hand on a day of the lake, proved before its first trade leaves."""
     path = Path(task["parquet"])
     says = lake.proved(path)
-    if (says.source, says.symbol, says.channel, says.day) != tuple(_name(task)):
+    if (says.source, says.symbol, says.channel, says.day) != _name(task):
         raise DamagedError(f"{path.name}: {' '.join(_name(task))} expected, seen {says}")
-    if task["made_from"] and says.made_from != task["made_from"]:
+    if says.made_from and task["made_from"] not in ("", says.made_from):
         raise ReplacedError(f"{path.name}: made from {says.made_from[:12]}…, which is replaced")
+    if task["only_files"] and not says.made_from:
+        raise PagesError(f"{path.name}: made from a file of the venue expected, seen from pages")
+    wire.put_answer(out, {"about": {"made_from": says.made_from}})
     counts = _handed_on(lake.batches(path, BATCH), task, out)
     return {**counts, "sha256": says.sha256, "file_rows": says.rows, "made_from": says.made_from}
 
 
-def _name(task: Task) -> list[str]:
-    return [task[key] for key in ("source", "symbol", "channel", "day")]
+def _into_lake(task: Task, source: IO[bytes]) -> dict[str, Any]:
+    """Leave a day in the lake that came by pages; the parent sends its trades and their number."""
+    draft = Draft(Path(task["parquet"]), Manifest(*_name(task)))
+    problem: Exception | None = None
+    try:
+        while isinstance(got := wire.take(source), Trades):
+            # What is sent must be read to the end, whatever became of the file.
+            problem = problem or _added(draft, got)
+        if problem is not None:
+            raise problem
+        if draft.told().rows != got["rows"]:
+            raise MismatchError(f"{got['rows']} trades expected, seen {draft.told().rows}")
+        return {"rows": draft.commit().rows}
+    except BaseException:
+        draft.abandon()
+        raise
+
+
+def _added(draft: Draft, trades: Trades) -> Exception | None:
+    try:
+        draft.add(trades)
+    except OSError as error:
+        return error
+    return None
+
+
+def _name(task: Task) -> tuple[str, str, str, str]:
+    return task["source"], task["symbol"], task["channel"], task["day"]
 
 
 def _from_archive(task: Task, out: IO[bytes]) -> dict[str, Any]:
@@ -110,8 +146,7 @@ def _from_archive(task: Task, out: IO[bytes]) -> dict[str, Any]:
 
 
 def _archived(parts: Iterable[Trades], task: Task, out: IO[bytes]) -> dict[str, Any]:
-    source, symbol, channel, day = _name(task)
-    about = Manifest(source, symbol, channel, day, made_from=task["made_from"])
+    about = Manifest(*_name(task), made_from=task["made_from"])
     draft = Draft(Path(task["parquet"] or os.devnull), about)
     try:
         counts = _handed_on(_drafted(_in_day(_ascending(parts), task), draft, task), task, out)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
 
 from marketdata.backfill import jobs
+from marketdata.backfill.archive import Span
 from marketdata.backfill.crew import Crew, wait_of
 from marketdata.backfill.fetch import Fetcher, Gate
 from marketdata.backfill.inlet import Inlet
@@ -22,6 +23,7 @@ from marketdata.backfill.means import Means
 from marketdata.backfill.outcome import Evidence, Outcome, outcome_of
 from marketdata.backfill.plan import Chunk, Part, Rules, parts_of, plan, stretches
 from marketdata.backfill.progress import Progress
+from marketdata.backfill.restate import READ_ROWS
 from marketdata.backfill.target import Target
 from marketdata.backfill.watch import Watch
 from marketdata.core.backoff import Backoff
@@ -31,7 +33,7 @@ from marketdata.core.events import Batch
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk, BackfillJob
-from marketdata.store import ledger
+from marketdata.store import ledger, rows
 from marketdata.store.writer import WriterStoppedError
 
 log = logging.getLogger(__name__)
@@ -77,7 +79,9 @@ class Runner:
         self._held = Coverage()
         most = job.workers or WORKERS
         gate = Gate(most, means.stop)
-        fetcher = Fetcher(means, job.symbol, job.path, self._put, gate, self.progress, clock)
+        fetcher = Fetcher(
+            means, job.symbol, job.via, job.path, self._put, gate, self.progress, clock
+        )
         self._crew = Crew(job, fetcher, inlet, most, patience_s)
 
     def stop(self) -> None:
@@ -96,7 +100,10 @@ class Runner:
         jobs.begin(self.job, self.clock())
         log.info("backfill began job=%s %s", self.job.pk, self._what())
         with Watch(self.job, self.means, self.progress, self.cancel):
-            outcome = self._outcome(self._fetched())
+            found = self._fetched()
+            outcome = self._outcome(found)
+            if outcome.status == BackfillJob.Status.COMPLETED:
+                self._keep_days(found.parts)
         self.means.close()
         outcome.seconds = round(time.monotonic() - began_s, 3)
         self.progress.say(outcome.status)
@@ -116,8 +123,27 @@ class Runner:
             self.means.stop.set()
         except BotCryptoError as error:
             found = replace(found, error=str(error))
-        self.means.reader.close()
         return found
+
+    def _keep_days(self, parts: Sequence[Part]) -> None:
+        """Leave finished days in the cache that came by pages."""
+        instrument = self.target.instrument
+        for part in parts:
+            is_over = part.end_us - part.start_us == DAY_US and part.end_us <= self.clock()
+            if instrument is None or not (
+                is_over and part.is_told and part.day_us in self._touched
+            ):
+                continue
+            span = Span(self.job.symbol, part.day_us, part.start_us, part.end_us)
+            try:
+                self.means.archive.keep(span, self._stored(instrument.id, part))
+            except BotCryptoError as error:
+                log.warning("day not kept in the cache job=%s error=%s", self.job.pk, error)
+
+    def _stored(self, instrument_id: int, part: Part) -> Iterator[Trades]:
+        for trades in rows.read_trades(instrument_id, part.start_us, part.end_us, READ_ROWS):
+            self._check()
+            yield trades
 
     def _what(self) -> str:
         job = self.job

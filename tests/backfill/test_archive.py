@@ -57,9 +57,18 @@ def archive(shelf, reader, tmp_path):
         host.close()
 
 
+def into(taken, origins=None):
+    def take(trades, origin):
+        taken.append(trades)
+        if origins is not None:
+            origins.add(origin)
+
+    return take
+
+
 def read(archive, span=SPAN, now_us=LONG_AFTER):
     taken = []
-    told = archive.day(span, now_us, taken.append)
+    told = archive.day(span, now_us, into(taken))
     return told, Trades.concat(taken)
 
 
@@ -253,7 +262,7 @@ def test_a_reader_that_is_killed_is_started_again(archive, shelf, reader):
     shelf.put(TRADES)
     reading, taken = archive(), []
 
-    def take(trades):
+    def take(trades, origin):
         if not taken:
             reader.kill()
         taken.append(trades)
@@ -267,14 +276,14 @@ def test_stop_ends_a_read_at_once(archive, shelf, reader):
     shelf.put(TRADES)
     reading = archive()
 
-    def take(trades):
+    def take(trades, origin):
         raise StoppedError("enough")
 
     with pytest.raises(StoppedError):
         reading.day(SPAN, LONG_AFTER, take)
     # And from another thread, as a job is stopped.
     with pytest.raises(StoppedError):
-        reading.day(SPAN, LONG_AFTER, lambda trades: reader.close())
+        reading.day(SPAN, LONG_AFTER, lambda trades, origin: reader.close())
 
 
 def test_a_cache_that_cannot_be_written_is_said(archive, shelf, tmp_path):
@@ -305,12 +314,51 @@ def test_what_a_killed_process_left_is_swept_away_after_a_day(archive, tmp_path)
     assert (old.exists(), new.exists()) == (False, True)
 
 
+def test_a_day_that_came_by_pages_is_kept_and_says_so(archive, shelf, tmp_path):
+    reading, taken, origins = archive(), [], set()
+    assert reading.keep(SPAN, TRADES.batches(700))
+    assert lake.proved(cached(tmp_path)).made_from == ""
+    # It is recent, and the venue has a file by now: pages and file tell the same trades.
+    shelf.put(TRADES)
+    told = reading.day(SPAN, DAY_US + 2 * DAY_LONG_US, into(taken, origins))
+    assert (told.rows, told.made_from, origins) == (3_000, "", {"rest"})
+    assert same(Trades.concat(taken), TRADES)
+    # Who wants the venue's own file gets it, and it takes the other's place.
+    told = reading.day(SPAN, LONG_AFTER, into([], origins), only_files=True)
+    assert told.made_from == lake.manifest(cached(tmp_path)).made_from == sha256(shelf.path())
+    assert origins == {"rest", "archive"}
+    # What is there stays; without the cache nothing is kept.
+    assert not reading.keep(SPAN, [])
+    cached(tmp_path).unlink()
+    assert not archive(backfill_cache_enabled=False).keep(SPAN, TRADES.batches(700))
+    assert not cached(tmp_path).exists()
+
+
+def test_a_day_that_cannot_be_kept_leaves_nothing_half(archive, tmp_path):
+    reading = archive()
+
+    def broken():
+        yield TRADES[:100]
+        raise StoppedError("enough")
+
+    with pytest.raises(StoppedError):
+        reading.keep(SPAN, broken())
+    assert not cached(tmp_path).exists()
+    (tmp_path / "cache" / "trades").mkdir(parents=True)
+    (tmp_path / "cache" / "trades" / "binance_ws").write_text("in the way")
+    with pytest.raises(CacheError):
+        reading.keep(SPAN, TRADES.batches(700))
+    # The reader serves on.
+    (tmp_path / "cache" / "trades" / "binance_ws").unlink()
+    assert reading.keep(SPAN, TRADES.batches(700))
+
+
 @pytest.mark.parametrize("name", ["BTCUSDT-aggTrades-2024-01-01.csv", "anything.csv"])
 def test_a_local_file_is_cut_to_the_range(archive, tmp_path, name):
     path = tmp_path / name
     path.write_text(csv(TRADES))
     taken = []
-    told = archive().file(path, replace(SPAN, end_us=DAY_US + DAY_LONG_US // 2), taken.append)
+    told = archive().file(path, replace(SPAN, end_us=DAY_US + DAY_LONG_US // 2), into(taken))
     assert same(Trades.concat(taken), TRADES[TRADES.ts_us < DAY_US + DAY_LONG_US // 2])
     assert (told.rows, told.first_id) == (sum(len(part) for part in taken), 500)
 
@@ -341,14 +389,14 @@ def test_a_local_file_of_something_else_is_refused(archive, tmp_path, name, text
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(ArchiveError, match=words):
-        archive().file(path, SPAN, lambda trades: None)
+        archive().file(path, SPAN, into([]))
 
 
 def test_a_file_of_the_lake_and_one_that_is_not_there(archive, shelf, tmp_path):
     shelf.put(TRADES)
     reading, taken = archive(), []
     read(reading)
-    reading.file(cached(tmp_path), SPAN, taken.append)
+    reading.file(cached(tmp_path), SPAN, into(taken))
     assert same(Trades.concat(taken), TRADES)
     with pytest.raises(ArchiveError, match="there is none"):
-        reading.file(tmp_path / "nowhere.zip", SPAN, taken.append)
+        reading.file(tmp_path / "nowhere.zip", SPAN, into(taken))

@@ -21,7 +21,7 @@ from marketdata.models import (
     TradingSession,
 )
 from marketdata.simulator.rules import Rules
-from marketdata.store import instruments, ledger, rows
+from marketdata.store import instruments, lake, ledger, rows
 from marketdata.verify import verified
 from tests.backfill.conftest import FIRST, LAST, SYMBOL, runner_of, settings_of
 from tests.backfill.made import DAY_LONG_US, DAY_US, csv, made, same, zipped
@@ -143,6 +143,20 @@ def test_candles_a_killed_run_did_not_come_to_are_written_by_the_next(run, setti
     assert (outcome.status, outcome.chunks) == ("completed", 0)
     assert Candle.objects.count() == 1440
     assert DailyLevel.objects.get(origin="trades").trades == TOTAL
+
+
+def test_a_day_that_came_by_pages_is_read_from_the_cache_the_next_time(
+    run, settings_at, day, tmp_path
+):
+    assert run(settings_at, via="rest").status == "completed"
+    path = lake.day_path(tmp_path / "cache", "binance_ws", SYMBOL, DAY_US)
+    assert lake.proved(path).sha256 == certificate()["sha256"]
+    forget(instruments.find("binance_ws", SYMBOL))
+    nowhere = replace(settings_at, binance_archive_url="http://127.0.0.1:9")
+    assert run(nowhere).status == "completed"
+    assert same(stored(), day)
+    # The ledger says where the trades came from in the first place.
+    assert certificate()["sources"] == {"rest": TOTAL}
 
 
 def test_a_part_of_a_day_ends_where_it_was_asked_to(run, settings_at, day):
