@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from marketdata.backfill.cache import Cache
 from marketdata.backfill.child import FileReader
 from marketdata.backfill.files import ArchiveHost, CacheError
 from marketdata.backfill.wire import ChildLostError
@@ -29,8 +30,6 @@ log = logging.getLogger(__name__)
 TRIES = 3
 # Venues replace files of the last days: a checksum has been seen to change, a half day to grow.
 RECENT_US = 7 * DAY_US
-KEPT_IN_QUARANTINE = 10
-STALE_PARTIAL_S = 86_400.0
 CHECKSUM = re.compile(r"([0-9a-fA-F]{64})\b")
 # Takes trades and their origin.
 Take = Callable[[Trades, str], None]
@@ -109,9 +108,7 @@ class Archive:
         self.channel = channel
         self.host = host
         self.reader = reader
-        self.is_kept = conf.backfill_cache_enabled
-        self.root = conf.backfill_cache_dir.resolve()
-        _sweep(self.root)
+        self.cache = Cache(conf.backfill_cache_dir, source, is_kept=conf.backfill_cache_enabled)
 
     def day(
         self, span: Span, now_us: int, take: Take, *, only_files: bool = False
@@ -140,6 +137,8 @@ class Archive:
             try:
                 cached = self._cached(span, now_us, take, only_files=only_files)
                 return cached or self._fetched(span, take)
+            except OSError as error:
+                raise CacheError(f"{self._name(span)}: {error}") from error
             except (DamageError, ChildLostError) as error:
                 if self.reader.is_closed:
                     raise StoppedError("stopped while a file was being read") from error
@@ -159,7 +158,7 @@ class Archive:
         ------
         BotCryptoError
         """
-        if not self.is_kept or self._parquet(span).is_file():
+        if not self.cache.is_kept or self.cache.parquet(span.symbol, span.day_us).is_file():
             return False
         answer = self.reader.write({**self._task(span), "do": "keep"}, parts)
         if "error" in answer:
@@ -169,8 +168,8 @@ class Archive:
     # The cache.
 
     def _cached(self, span: Span, now_us: int, take: Take, *, only_files: bool) -> FileRead | None:
-        path = self._parquet(span)
-        if not (self.is_kept and path.is_file()):
+        path = self.cache.parquet(span.symbol, span.day_us)
+        if not (self.cache.is_kept and path.is_file()):
             return None
         wanted = self._present_sum(span, now_us)
         task = {**self._task(span), "do": "lake", "made_from": wanted, "only_files": only_files}
@@ -180,7 +179,7 @@ class Archive:
             return None
         except (DamageError, ChildLostError) as error:
             if not self.reader.is_closed:
-                self._quarantine(path, str(error))
+                self.cache.quarantine(path, str(error))
             raise
 
     def _present_sum(self, span: Span, now_us: int) -> str:
@@ -203,7 +202,7 @@ class Archive:
         wanted = self._sum(self.channel.archive, span)
         if wanted is None:
             return None
-        path = self._zip(span)
+        path = self.cache.zip(span.symbol, span.day_us)
         if not (path.is_file() and _sha256(path) == wanted):
             self.reader.warm()
             if not self._saved(self.channel.archive, span, path, wanted):
@@ -234,7 +233,7 @@ class Archive:
                 log.warning("checksum without a file path=%s", url)
                 return False
             if seen != wanted:
-                self._quarantine(partial, f"SHA-256 {wanted} expected, seen {seen}")
+                self.cache.quarantine(partial, f"SHA-256 {wanted} expected, seen {seen}")
                 raise DamageError(f"{url}: SHA-256 {wanted[:12]}… expected, seen {seen[:12]}…")
             lake.put_in_place(partial, path)
         finally:
@@ -274,42 +273,17 @@ class Archive:
             "step_us": self.channel.time_step_us,
             "start_us": span.start_us,
             "end_us": span.end_us,
-            "path": str(self._zip(span)),
-            "parquet": str(self._parquet(span)) if self.is_kept else "",
+            "path": str(self.cache.zip(span.symbol, span.day_us)),
+            "parquet": str(self.cache.parquet(span.symbol, span.day_us))
+            if self.cache.is_kept
+            else "",
             "made_from": "",
         }
 
     def _name(self, span: Span) -> str:
         return f"{span.symbol} {lake.day_name(span.day_us)}"
 
-    def _parquet(self, span: Span) -> Path:
-        return lake.day_path(self.root, self.source, span.symbol, span.day_us)
-
-    def _zip(self, span: Span) -> Path:
-        parquet = self._parquet(span)
-        return self.root / "archive" / parquet.relative_to(self.root / "trades").with_suffix(".zip")
-
-    def _quarantine(self, path: Path, reason: str) -> None:
-        """Move a bad file aside, for people to look at."""
-        folder = self.root / "quarantine"
-        folder.mkdir(parents=True, exist_ok=True)
-        target = folder / f"{time.time_ns()}.{path.parent.name}.{path.name}"
-        path.replace(target)
-        log.error("file quarantined path=%s reason=%s moved_to=%s", path, reason, target)
-        for old in sorted(folder.iterdir())[:-KEPT_IN_QUARANTINE]:
-            old.unlink(missing_ok=True)
-
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sweep(root: Path) -> None:
-    """Remove what processes left behind that were killed while writing."""
-    before_s = time.time() - STALE_PARTIAL_S
-    for pattern in ("archive/**/*.part", "trades/**/*.tmp"):
-        for path in root.glob(pattern):
-            with suppress(OSError):
-                if path.stat().st_mtime < before_s:
-                    path.unlink()
