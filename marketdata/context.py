@@ -31,6 +31,8 @@ CURRENT = "current"
 # How many windows of each name stay in memory: the present one, the one before, whose levels are
 # wanted, and the next one, because the venue's clock may be ahead of ours.
 KEEP = 3
+# Of how many windows the ids are remembered: three numbers each, some days' worth.
+KEEP_ENDS = 64
 # A price so far from the others that more rows would lie between is no price: the profile would
 # take hundreds of megabytes and every snapshot a second.
 MOST_ROWS = 1 << 22
@@ -224,6 +226,8 @@ class MarketContext:
         self.absent = Coverage()
         self.previous: dict[int, PreviousDay] = {}
         self._edges: dict[int, int] = {}
+        self._ends: dict[tuple[str, int], tuple[Window, int, int]] = {}
+        self._beside: tuple[list[int], list[int]] = ([], [])
         self._scopes: dict[tuple[str, int], Scope] = {}
         self._span: tuple[int, int, tuple[Window, ...]] = (0, 0, ())
 
@@ -243,6 +247,15 @@ class MarketContext:
         for windows, part in self._segments(batch):
             for window in windows:
                 self._scope(window).update(part, origin)
+                self._note(window, int(part.id[0]), int(part.id[-1]))
+
+    def _note(self, window: Window, first: int, last: int) -> None:
+        """Remember which ids a window has: longer than its metrics, which are megabytes."""
+        key = (window.name, window.start_us)
+        _, lowest, highest = self._ends.get(key, (window, first, last))
+        self._ends[key] = window, min(lowest, first), max(highest, last)
+        if len(self._ends) > KEEP_ENDS:
+            del self._ends[min(self._ends, key=lambda known: known[1])]
 
     def _segments(self, batch: Counted) -> Iterator[tuple[tuple[Window, ...], Counted]]:
         """Cut a batch where days and sessions begin or end."""
@@ -299,6 +312,13 @@ class MarketContext:
         for run in list(self.held.holes(first, last)):
             self.absent.add(*run)
 
+    def set_beside(self, before: int | None, after: int | None) -> None:
+        """Tell the nearest ids that are held from before and after the windows in memory."""
+        self._beside = (
+            [] if before is None else [before],
+            [] if after is None else [after],
+        )
+
     def set_edge(self, start_us: int, first_id: int) -> None:
         """Tell the venue's first trade id at or after `start_us`, the start of a window."""
         self._edges[start_us] = first_id
@@ -350,23 +370,36 @@ class MarketContext:
             held=scope.trades,
             missing=count_of(ranges),
             ranges=ranges,
-            edges=at.begin,
+            edges=at.begin if bar or ranges else "held",
             sources=dict(scope.sources),
             exchange_side=tuple(self.absent.within(at.first, at.last)),
         )
+
+    def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:
+        """Tell whether a bar of [start_us, end_us) holds every trade there is, as far as known.
+
+        Parameters
+        ----------
+        saw_start : bool
+            Whoever asks listened when it began: nothing can be missing before the first ever held.
+        """
+        begin_id, after_id = self._edges.get(start_us), self._edges.get(end_us)
+        at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
+        is_begun = saw_start or at.begin != "held"
+        return is_begun and not missing_of(self.held, self.absent, at.first, at.last)
 
     def _silence(self, window: Window, begin_id: int | None, after_id: int | None) -> Reach:
         """Return the ids of a window without trades: those of the hole it lies in, or none."""
         if begin_id is not None and after_id is not None:
             return Reach(begin_id, after_id - 1, "venue", "venue")
-        held = [(scope.window, scope.bar) for scope in self._scopes.values() if scope.bar]
-        earlier = [bar.last_id for other, bar in held if other.end_us <= window.start_us]
-        later = [bar.first_id for other, bar in held if other.start_us >= window.end_us]
-        before = max(earlier) if earlier else self.held.before(min(later, default=0))
-        after = None if before is None else self.held.after(before)
-        if before is None or after is None or after == before + 1:
+        ends = list(self._ends.values())
+        before = [last for other, _, last in ends if other.end_us <= window.start_us]
+        after = [first for other, first, _ in ends if other.start_us >= window.end_us]
+        before += self._beside[0]
+        after += self._beside[1]
+        if not before or not after or min(after) <= max(before) + 1:
             return Reach(0, -1, "held", "held")
-        return Reach(before + 1, after - 1, "neighbour", "neighbour")
+        return Reach(max(before) + 1, min(after) - 1, "neighbour", "neighbour")
 
     def previous_day(self, as_of_us: int) -> PreviousDay | None:
         """Return the levels of the UTC day before: the venue's where told, else from trades."""

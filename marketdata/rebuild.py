@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from marketdata.conf import conf
 from marketdata.context import Definition, MarketContext, PreviousDay
+from marketdata.core.coverage import Run
 from marketdata.core.events import ORIGINS, Batch
 from marketdata.core.instrument import Instrument
 from marketdata.core.sessions import SessionCalendar
@@ -13,7 +16,7 @@ from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.models import DailyLevel
 from marketdata.pipeline import Pipeline
-from marketdata.store import instruments, ledger, rows
+from marketdata.store import absences, edges, instruments, ledger, rows
 
 
 def definition() -> Definition:
@@ -23,9 +26,17 @@ def definition() -> Definition:
 
 
 def new_pipeline(instrument: Instrument) -> Pipeline:
-    """Return an empty pipeline with the stored sessions and the settings' definition."""
+    """Return an empty pipeline with the stored sessions and the settings' definition.
+
+    It knows what the venue told of the instrument: where days begin, and which ids it lacks.
+    """
     calendar = SessionCalendar(instruments.trading_sessions())
-    return Pipeline(MarketContext(instrument, calendar, definition()))
+    pipeline = Pipeline(MarketContext(instrument, calendar, definition()))
+    for start_us, first_id in edges.known(instrument.id).items():
+        pipeline.context.set_edge(start_us, first_id)
+    for first, last in absences.coverage(instrument.id, absences.Kind.EXCHANGE_SIDE):
+        pipeline.context.lack(first, last)
+    return pipeline
 
 
 def by_origin(instrument_id: int, trades: Trades) -> list[Batch]:
@@ -61,10 +72,41 @@ def stored_day(instrument: Instrument, day_us: int) -> Pipeline:
     for trades in rows.read_trades(instrument.id, day_us, day_us + DAY_US):
         for batch in by_origin(instrument.id, trades):
             pipeline.feed(batch, is_stored=True)
-    # What is held of other days decides where this one's ids begin and end.
-    for first, last in ledger.coverage(instrument.id):
-        pipeline.context.held.add(first, last)
+    others(instrument.id, day_us, day_us + DAY_US).tell(pipeline.context)
     return pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Others:
+    """What is held besides a stretch of time: it decides where its ids begin and end.
+
+    Parameters
+    ----------
+    runs : tuple of (first, last)
+        Everything held.
+    before, after : int or None
+        The nearest ids held from before and after the stretch.
+    """
+
+    runs: tuple[Run, ...]
+    before: int | None
+    after: int | None
+
+    def tell(self, context: MarketContext) -> None:
+        """Let a context know, once it holds the trades of the stretch."""
+        for run in self.runs:
+            context.held.add(*run)
+        context.set_beside(self.before, self.after)
+
+
+def others(instrument_id: int, start_us: int, end_us: int) -> Others:
+    """Return what is held of an instrument besides [start_us, end_us)."""
+    segments = ledger.segments(instrument_id)
+    return Others(
+        tuple((s.first_id, s.last_id) for s in segments),
+        max((s.last_id for s in segments if s.first_ts_us < start_us), default=None),
+        min((s.first_id for s in segments if s.last_ts_us >= end_us), default=None),
+    )
 
 
 def newest_day(source: str, symbol: str) -> Pipeline | None:

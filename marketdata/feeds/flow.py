@@ -179,6 +179,10 @@ class Flow(threading.Thread):
             answer.cancel()
             raise
 
+    def tell(self, work: Callable[[], object]) -> None:
+        """Run `work` in the owning thread, soon; nobody waits for it."""
+        self._inbox.put(_Question(work, Future()))
+
     def add(self, pipeline: Pipeline, clock: Callable[[], int]) -> None:
         """Take over a pipeline."""
         instrument = pipeline.instrument

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 SETTLE_S = 5.0
 # A hole that yields nothing is asked for so often, then given up with a reason.
 MOST_ATTEMPTS = 8
+# Ids that an answer leaves out are asked for once more: only then the venue has said so.
+DOUBT_S = 1.0
 
 
 class Pages(Protocol):
@@ -45,18 +47,35 @@ class _Desk:
         Ids on their way into the pipeline.
     lacking : Coverage
         Ids the venue itself does not have, or that were given up.
+    doubted : Coverage
+        Ids that one answer left out.
     """
 
     wanted: list[Run] = field(default_factory=list)
     delivered: Coverage = field(default_factory=Coverage)
     delivered_s: float = 0.0
     lacking: Coverage = field(default_factory=Coverage)
+    doubted: Coverage = field(default_factory=Coverage)
+    doubted_s: float = 0.0
     attempts: dict[int, int] = field(default_factory=dict)
 
     def holes(self) -> list[Run]:
         """Return what should be fetched now, ascending."""
-        settled = [part for run in self.wanted for part in self.delivered.holes(*run)]
-        return [part for run in settled for part in self.lacking.holes(*run)]
+        found = [part for run in self.wanted for part in self.delivered.holes(*run)]
+        found = [part for run in found for part in self.lacking.holes(*run)]
+        if self.doubted and time.monotonic() - self.doubted_s < DOUBT_S:
+            found = [part for run in found for part in self.doubted.holes(*run)]
+        return found
+
+    def left_out(self, runs: Iterable[Run]) -> list[Run]:
+        """Take the ids that an answer left out; return those that one left out before."""
+        again: list[Run] = []
+        for run in runs:
+            again += self.doubted.within(*run)
+            for fresh in list(self.doubted.holes(*run)):
+                self.doubted.add(*fresh)
+                self.doubted_s = time.monotonic()
+        return again
 
 
 class Repair(threading.Thread):
@@ -69,14 +88,15 @@ class Repair(threading.Thread):
     deliver : callable
         Takes (symbol, trades); may wait for room.
     lacks : callable
-        Told (symbol, first, last, reason) of ids that cannot be had.
+        Told (symbol, first, last, reason, whether the venue itself says so) of ids that cannot be
+        had.
     """
 
     def __init__(
         self,
         pages: Pages,
         deliver: Callable[[str, Trades], None],
-        lacks: Callable[[str, int, int, str], None],
+        lacks: Callable[[str, int, int, str, bool], None],
         name: str = "repair",
     ) -> None:
         super().__init__(name=name, daemon=True)
@@ -105,6 +125,13 @@ class Repair(threading.Thread):
             if not found or time.monotonic() - desk.delivered_s > SETTLE_S:
                 desk.delivered = Coverage()
         self._news.set()
+
+    def forgo(self, symbol: str, runs: Iterable[Run]) -> None:
+        """Do not ask for ids that are known not to be had."""
+        with self._lock:
+            desk = self._desks.setdefault(symbol, _Desk())
+            for run in runs:
+                desk.lacking.add(*run)
 
     @property
     def pending(self) -> int:
@@ -176,9 +203,11 @@ class Repair(threading.Thread):
                 self.done += sum(desk.delivered.missing(*run) for run in _cut(desk, low, high))
                 desk.delivered.add(low, high)
             desk.delivered_s = time.monotonic()
-        # The venue answered with later ids: those it left out do not exist there.
-        for low, high in Coverage(runs_of(page.id)).holes(first, min(last, int(page.id[-1]))):
-            self._give_up(symbol, low, high, "the venue does not have them")
+            # The venue answered with later ids: those it left out do not exist there.
+            reach = first, min(last, int(page.id[-1]))
+            lacking = desk.left_out(Coverage(runs_of(page.id)).holes(*reach))
+        for low, high in lacking:
+            self._give_up(symbol, low, high, "the venue does not have them", is_told=True)
 
     def _failed(self, symbol: str, first: int, last: int, error: BotCryptoError) -> None:
         if str(error) != self.last_error:
@@ -188,14 +217,15 @@ class Repair(threading.Thread):
             desk = self._desks[symbol]
             attempts = desk.attempts[first] = desk.attempts.get(first, 0) + 1
         if attempts >= MOST_ATTEMPTS and isinstance(error, FrameError):
-            self._give_up(symbol, first, last, f"given up after {attempts} attempts: {error}")
+            reason = f"given up after {attempts} attempts: {error}"
+            self._give_up(symbol, first, last, reason, is_told=False)
         self._stopping.wait(self._backoff.next(0.5))
 
-    def _give_up(self, symbol: str, first: int, last: int, reason: str) -> None:
+    def _give_up(self, symbol: str, first: int, last: int, reason: str, *, is_told: bool) -> None:
         with self._lock:
             self._desks[symbol].lacking.add(first, last)
         log.warning("ids lacking symbol=%s ids=%s..%s reason=%s", symbol, first, last, reason)
-        self.lacks(symbol, first, last, reason)
+        self.lacks(symbol, first, last, reason, is_told)
 
 
 def _size(runs: Iterable[Run]) -> int:

@@ -11,6 +11,7 @@ from django.db.models.functions import Coalesce
 from marketdata.core.coverage import Coverage, runs_of
 from marketdata.core.trades import Ints, Trades
 from marketdata.models import ID_BITS, CoverageSegment, Trade
+from marketdata.store import absences
 
 EVERYTHING = (0, (1 << ID_BITS) - 1)
 
@@ -25,9 +26,11 @@ def claim(instrument_id: int, trades: Trades, origin: str) -> None:
 
     Notes
     -----
-    One indexed read and at most three writes, however many runs of ids there are.
+    Two indexed reads and at most three writes, however many runs of ids there are. What was said
+    to be absent and has turned up is so no more.
     """
     near = segments(instrument_id, int(trades.id[0]) - 1, int(trades.id[-1]) + 1)
+    absences.cut(instrument_id, runs_of(trades.id))
     pieces = [
         CoverageSegment(
             instrument_id=instrument_id,

@@ -49,7 +49,7 @@ class Pipeline:
     def __init__(self, last: int) -> None:
         self.last = last
         self.held = Coverage()
-        self.lacking: list[tuple[int, int, str]] = []
+        self.lacking: list[tuple[int, int, str, bool]] = []
         self.arrived = threading.Event()
         self.repair: Repair | None = None
 
@@ -58,8 +58,8 @@ class Pipeline:
             self.held.add(first, last)
         self.arrived.set()
 
-    def lacks(self, symbol: str, first: int, last: int, reason: str) -> None:
-        self.lacking.append((first, last, reason))
+    def lacks(self, symbol: str, first: int, last: int, reason: str, is_told: bool) -> None:
+        self.lacking.append((first, last, reason, is_told))
 
     def tell(self) -> None:
         self.repair.want("BTCUSDT", list(self.held.holes(1, self.last)))
@@ -117,7 +117,8 @@ def test_one_page_takes_the_small_holes_near_it_along(run):
     assert repair.done == 3
 
 
-def test_ids_the_venue_skips_are_lacking_and_asked_once(run):
+def test_ids_the_venue_skips_twice_are_lacking_and_asked_no_more(run, monkeypatch):
+    monkeypatch.setattr(repair_module, "DOUBT_S", 0.02)
     shelf, pipeline = Shelf([*range(1, 50), *range(55, 101)]), Pipeline(100)
     pipeline.held.add(1, 45)
     pipeline.held.add(60, 100)
@@ -126,8 +127,42 @@ def test_ids_the_venue_skips_are_lacking_and_asked_once(run):
     until(lambda: not repair.is_busy("BTCUSDT"), pipeline)
     assert [row[:2] for row in pipeline.lacking] == [(50, 54)]
     assert "venue" in pipeline.lacking[0][2]
+    assert pipeline.lacking[0][3] is True
     assert list(pipeline.held.holes(1, 100)) == [(50, 54)]
-    assert len(shelf.asked) == len(set(shelf.asked))
+    # One page for each part of the hole, and one more to be sure.
+    asked = list(shelf.asked)
+    assert asked in ([50, 46, 50], [50, 46])
+    pipeline.tell()
+    assert repair.pending == 0
+    assert shelf.asked == asked
+
+
+def test_ids_one_answer_left_out_are_asked_for_again(run, monkeypatch):
+    monkeypatch.setattr(repair_module, "DOUBT_S", 0.02)
+    shelf, pipeline = Shelf([*range(1, 50), *range(55, 101)]), Pipeline(100)
+    pipeline.held.add(1, 45)
+    pipeline.held.add(60, 100)
+    repair = run(shelf, pipeline)
+    until(lambda: 59 in pipeline.held, pipeline)
+    shelf.trades = made(range(1, 101))
+    until(lambda: pipeline.held.missing(1, 100) == 0, pipeline)
+    until(lambda: not repair.is_busy("BTCUSDT"), pipeline)
+    assert pipeline.lacking == []
+
+
+def test_what_is_known_not_to_be_had_is_not_asked_for(run):
+    shelf, pipeline = Shelf(range(1, 101)), Pipeline(100)
+    pipeline.held.add(1, 40)
+    pipeline.held.add(61, 100)
+    repair = Repair(shelf, pipeline.deliver, pipeline.lacks)
+    pipeline.repair = repair
+    repair.forgo("BTCUSDT", [(41, 55)])
+    pipeline.tell()
+    repair.start()
+    until(lambda: not repair.is_busy("BTCUSDT"), pipeline)
+    repair.stop()
+    assert shelf.asked == [56]
+    assert list(pipeline.held.holes(1, 100)) == [(41, 55)]
 
 
 def test_a_page_that_ends_before_the_hole_proves_nothing_about_its_rest(run):
@@ -157,8 +192,8 @@ def test_a_hole_that_yields_only_nonsense_is_given_up_with_a_reason(run):
     shelf.failures = [FrameError("json", "nonsense")] * 50
     repair = run(shelf, pipeline)
     until(lambda: pipeline.lacking != [])
-    first, last, reason = pipeline.lacking[0]
-    assert (first, last) == (1, 100)
+    first, last, reason, is_told = pipeline.lacking[0]
+    assert (first, last, is_told) == (1, 100, False)
     assert "8 attempts" in reason
     assert "nonsense" in reason
     assert not repair.is_busy("BTCUSDT")
