@@ -6,6 +6,7 @@ only where the batch came from and which sinks listen.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,14 +14,14 @@ from typing import Protocol
 import numpy as np
 
 from marketdata.context import MarketContext, day_window
-from marketdata.core.bar import Bars, fold
+from marketdata.core.bar import Bars, counts_by, fold
 from marketdata.core.candles import CandleSeries
 from marketdata.core.counted import Counted, count
 from marketdata.core.coverage import Run, missing_of, runs_of
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
-from marketdata.core.timeframe import DAY_US, TIMEFRAMES
+from marketdata.core.timeframe import DAY_US, MINUTE_US, TIMEFRAMES
 from marketdata.core.trades import Trades
 
 BASE = "1m"
@@ -64,6 +65,11 @@ class Pipeline:
         Called in order, in the owner's thread.
     timeframes : sequence of str
         Candle series kept ready; others are folded from 1m.
+
+    Attributes
+    ----------
+    refused : Counter
+        Trades that came again, by the start of their minute; whoever stores the counts clears it.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class Pipeline:
         self.sinks = tuple(sinks)
         self.series = {name: CandleSeries(TIMEFRAMES[name]) for name in timeframes}
         self.counts = Counts()
+        self.refused: Counter[int] = Counter()
         self.watermark_us = 0
         self._gaps: list[Run] = []
 
@@ -108,7 +115,14 @@ class Pipeline:
                 self._hand_on(Batch(trades, batch.origin, batch.recv_us), events)
         self.counts.trades += len(trades)
         self.counts.duplicates += len(batch.trades) - len(trades)
+        if len(trades) < len(batch.trades) and not is_stored:
+            self._refuse(batch.trades, trades)
         return len(trades)
+
+    def _refuse(self, offered: Trades, fresh: Trades) -> None:
+        """Count what came again, by the minute it traded in."""
+        self.refused.update(counts_by(offered.ts_us, MINUTE_US))
+        self.refused.subtract(counts_by(fresh.ts_us, MINUTE_US))
 
     def _take(self, trades: Trades, counted: Counted, origin: str) -> list[Event]:
         events = self._claim(trades) + self._restate(counted.bars(TIMEFRAMES[BASE]), origin)

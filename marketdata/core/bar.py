@@ -121,6 +121,18 @@ def buckets(ts_us: Ints, length_us: int) -> Ints:
     return (ts_us - origin) // length_us * length_us + origin
 
 
+def counts_by(ts_us: Ints, length_us: int) -> dict[int, int]:
+    """Count trades by the interval they traded in: (n,) int64 microseconds → start, count.
+
+    Examples
+    --------
+    >>> counts_by(np.array([59, 60, 61]), 60)
+    {0: 1, 60: 2}
+    """
+    starts, counts = np.unique(buckets(ts_us, length_us), return_counts=True)
+    return dict(zip(starts.tolist(), counts.tolist(), strict=True))
+
+
 def fold(bars: Iterable[tuple[int, Bar]], length_us: int) -> Bars:
     """Fold bars into a timeframe whose length is a multiple of theirs, ascending."""
     folded: dict[int, Bar] = {}

@@ -16,6 +16,7 @@ from marketdata import rebuild
 from marketdata.conf import Conf
 from marketdata.context import PreviousDay, ScopeCoverage
 from marketdata.core.backoff import Backoff
+from marketdata.core.coverage import Run
 from marketdata.core.errors import BotCryptoError, FrameError, VenueError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
@@ -25,11 +26,11 @@ from marketdata.feeds.flow import EventTape, Flow
 from marketdata.feeds.ingestor import FeedStatus
 from marketdata.feeds.repair import Repair
 from marketdata.feeds.supervisor import Policy, Supervisor
-from marketdata.models import DailyLevel, FeedState
+from marketdata.models import Absence, DailyLevel, Edge, FeedState
 from marketdata.pipeline import Pipeline
 from marketdata.rest.client import VenueClient
 from marketdata.rest.limiter import Priority
-from marketdata.store import instruments, rows
+from marketdata.store import absences, instruments, restatements, rows
 from marketdata.store.sink import StoreSink
 from marketdata.store.writer import Writer
 from marketdata.venues import VENUES
@@ -192,17 +193,28 @@ class Source:
             self.repair.want(symbol, [run for day in days for run in day.ranges])
             is_searching = symbol not in self._known_starts
             lane.is_backfilling = is_searching or self.repair.is_busy(symbol)
-        self.sinks[symbol].levels(lane.clock)
+        is_filling = lane.is_backfilling or symbol not in self._restored
+        self.sinks[symbol].levels(lane.clock, is_filling=is_filling)
 
     # What repair says; called in its thread.
 
     def _deliver(self, symbol: str, trades: Trades) -> None:
         self.flow.put_history(self.name, symbol, Batch(trades, "rest"))
 
-    def _lacks(self, symbol: str, first: int, last: int, reason: str) -> None:
-        instrument = self.flow.lanes[self.name, symbol].pipeline.instrument
-        detail = {"first_id": first, "last_id": last, "reason": reason}
-        event = Event("hole_permanent", wall_us(), detail)
+    def _lacks(self, symbol: str, first: int, last: int, reason: str, is_told: bool) -> None:
+        pipeline = self.flow.lanes[self.name, symbol].pipeline
+        kind = Absence.Kind.EXCHANGE_SIDE if is_told else Absence.Kind.PERMANENT
+        self.lacks(pipeline, (first, last), kind, reason)
+
+    def lacks(self, pipeline: Pipeline, run: Run, kind: str, reason: str) -> None:
+        """Keep that ids cannot be had, and why; repair, backfill and audit say so."""
+        instrument, now_us = pipeline.instrument, wall_us()
+        self.writer.put_absence(instrument.id, [run], kind, reason, now_us)
+        if kind == Absence.Kind.EXCHANGE_SIDE:
+            self.flow.tell(lambda: pipeline.lack(*run))
+        self.repair.forgo(instrument.symbol, [run])
+        detail = {"first_id": run[0], "last_id": run[1], "reason": reason}
+        event = Event(f"hole_{kind}", now_us, detail)
         self.writer.put_events(instrument.id, [event])
         self.tape.event(instrument, event)
 
@@ -217,9 +229,11 @@ class Source:
             clock: Callable[[], int] = wall_us
             if self.is_replay:
                 clock = lambda: pipeline.watermark_us  # noqa: E731  (a tape's clock is its own)
+            self.sinks[symbol].clock = clock
             self.flow.add(pipeline, clock)
+            self.repair.forgo(symbol, absences.coverage(instrument.id))
             if not self.is_replay:
-                self._restore(instrument, clock())
+                self._restore(pipeline, clock())
             self._restored.add(symbol)
             self._ask_venue(pipeline, clock)
         except BotCryptoError as error:
@@ -261,9 +275,9 @@ class Source:
         self.sinks[instrument.symbol] = sink
         return pipeline
 
-    def _restore(self, instrument: Instrument, now_us: int) -> None:
+    def _restore(self, pipeline: Pipeline, now_us: int) -> None:
         """Read the stored part of the present day back into the pipeline."""
-        day_us = open_us(now_us, DAY_US)
+        instrument, day_us = pipeline.instrument, open_us(now_us, DAY_US)
         count = 0
         for trades in rows.read_trades(instrument.id, day_us, day_us + DAY_US):
             for batch in rebuild.by_origin(instrument.id, trades):
@@ -272,6 +286,11 @@ class Source:
             if self._stopping.is_set():
                 return
         self.flow.ask(lambda: None, timeout_s=60.0)
+        others = rebuild.others(instrument.id, day_us, day_us + DAY_US)
+        minutes = restatements.minutes(instrument.id, day_us, day_us + DAY_US)
+        sink = self.sinks[instrument.symbol]
+        self.flow.ask(lambda: others.tell(pipeline.context))
+        self.flow.ask(lambda: sink.reconcile(minutes))
         if count:
             log.info("stored day read back symbol=%s trades=%s", instrument.symbol, count)
 
@@ -298,6 +317,9 @@ class Source:
         if first is None:
             return False
         self.flow.ask(lambda: pipeline.context.set_edge(day_us, first))
+        self.writer.put_row(
+            Edge(instrument_id=pipeline.instrument.id, start_us=day_us, first_id=first)
+        )
         self._known_starts.add(symbol)
         return True
 

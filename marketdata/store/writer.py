@@ -16,18 +16,29 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, models
+import numpy as np
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    connection,
+    models,
+    transaction,
+)
 
 from marketdata.core.backoff import Backoff
+from marketdata.core.bar import counts_by
 from marketdata.core.candles import Candle
+from marketdata.core.coverage import Coverage, Run
 from marketdata.core.errors import BadTradesError, BotCryptoError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid
+from marketdata.core.timeframe import MINUTE_US
 from marketdata.core.trades import Trades
-from marketdata.models import ID_BITS
+from marketdata.models import ID_BITS, DailyLevel, Restatement, SessionStat
 from marketdata.models import Candle as CandleRow
 from marketdata.models import Event as EventRow
-from marketdata.store import instruments, ledger
+from marketdata.store import absences, instruments, ledger, refusals, restatements
 from marketdata.store.lock import writing
 
 log = logging.getLogger(__name__)
@@ -100,6 +111,11 @@ class Writer(threading.Thread):
         Rows waiting before whoever hands in more must wait.
     on_flush : callable
         Told (rows, seconds) of each flush.
+
+    Attributes
+    ----------
+    on_restated : callable
+        Told of records of restatements once they are committed; runs in this thread.
     """
 
     def __init__(
@@ -114,6 +130,7 @@ class Writer(threading.Thread):
         self.flush_s = flush_s
         self.most_rows = most_rows
         self.on_flush = on_flush
+        self.on_restated: Callable[[list[Restatement]], None] = lambda rows: None
         self.statistics = Statistics()
         self.last_error = ""
         self._jobs: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -150,8 +167,23 @@ class Writer(threading.Thread):
         name = (instrument_id, batch.origin)
         self._put(_Job(len(batch.trades), name=name, trades=batch.trades))
 
-    def put_candles(self, instrument_id: int, timeframe: str, candles: Sequence[Candle]) -> None:
-        """Hand in finished or restated candles."""
+    def put_candles(
+        self,
+        instrument_id: int,
+        timeframe: str,
+        candles: Sequence[Candle],
+        cause: str = "",
+        ts_us: int = 0,
+    ) -> None:
+        """Hand in finished or restated candles.
+
+        Parameters
+        ----------
+        cause : str
+            Why one may differ from that stored, which was published; empty: it was not.
+        ts_us : int
+            When, microseconds UTC.
+        """
         rows = [
             CandleRow(
                 instrument_id=instrument_id,
@@ -160,7 +192,49 @@ class Writer(threading.Thread):
             )
             for candle in candles
         ]
-        self._put(_Job(len(rows), lambda: _upsert(CandleRow, rows)))
+
+        def run() -> None:
+            changed = restatements.of_candles(rows, cause, ts_us) if rows and cause else []
+            _upsert(CandleRow, rows)
+            self._restate(changed)
+
+        self._put(_Job(len(rows), run))
+
+    def put_levels(self, row: DailyLevel | SessionStat, cause: str, ts_us: int) -> None:
+        """Hand in levels of a day or session; what they change of final ones is recorded."""
+
+        def run() -> None:
+            changed = restatements.of_levels(row, cause, ts_us)
+            _upsert(type(row), [row])
+            self._restate(changed)
+
+        self._put(_Job(1, run))
+
+    def put_restatement(self, row: Restatement) -> None:
+        """Hand in the record of a number that changed without its row being final."""
+        self._put(_Job(1, lambda: self._restate([row])))
+
+    def _restate(self, changed: list[Restatement]) -> None:
+        if changed:
+            Restatement.objects.bulk_create(changed)
+            transaction.on_commit(lambda: self.on_restated(changed), robust=True)
+
+    def put_absence(
+        self, instrument_id: int, runs: Sequence[Run], kind: str, reason: str, now_us: int
+    ) -> None:
+        """Hand in ids that cannot be had."""
+        lacking = Coverage(runs)
+
+        def run() -> None:
+            if lacking.first is not None and lacking.last is not None:
+                held = ledger.coverage(instrument_id, lacking.first, lacking.last)
+                absences.note(instrument_id, lacking, held, kind, reason, now_us)
+
+        self._put(_Job(len(lacking), run))
+
+    def put_refusals(self, instrument_id: int, minutes: dict[int, int]) -> None:
+        """Hand in how many trades of each minute came again."""
+        self._put(_Job(len(minutes), lambda: refusals.add(instrument_id, minutes)))
 
     def put_events(self, instrument_id: int | None, events: Sequence[Event]) -> None:
         """Hand in what happened."""
@@ -307,12 +381,23 @@ def _write_all(jobs: Sequence[_Job]) -> tuple[int, int]:
         trades = Trades.concat(batches)
         offered += len(trades)
         trades = _distinct(trades.sorted())
-        inserted += insert_trades(instrument_id, trades)
+        new = insert_trades(instrument_id, trades)
+        if new < len(trades):
+            _count_refused(instrument_id, trades)
+        inserted += new
         ledger.claim(instrument_id, trades, origin)
     for job in jobs:
         if job.run is not None:
             job.run()
     return inserted, offered
+
+
+def _count_refused(instrument_id: int, trades: Trades) -> None:
+    """Count the trades of a batch that were stored before it; what is stored is claimed."""
+    ids, again = trades.id, np.zeros(len(trades), dtype=np.bool_)
+    for first, last in ledger.coverage(instrument_id, int(ids[0]), int(ids[-1])):
+        again |= (ids >= first) & (ids <= last)
+    refusals.add(instrument_id, counts_by(trades.ts_us[again], MINUTE_US))
 
 
 def _distinct(trades: Trades) -> Trades:

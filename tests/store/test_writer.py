@@ -11,9 +11,9 @@ from marketdata.core.errors import BadTradesError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid
 from marketdata.models import Candle as CandleRow
-from marketdata.models import CoverageSegment, FeedState, Instrument, Trade
+from marketdata.models import CoverageSegment, FeedState, Instrument, Restatement, Trade
 from marketdata.models import Event as EventRow
-from marketdata.store import ledger
+from marketdata.store import ledger, refusals
 from marketdata.store import writer as module
 from marketdata.store.writer import Writer, WriterStoppedError
 from tests.core.invented import MONDAY, tape
@@ -329,3 +329,36 @@ def open_handles():
 
 def test_no_statement_binds_more_than_sqlite_takes():
     assert module.INSERT_MANY.count("%s") == module.STATEMENT_ROWS * module.COLUMNS < 32_766
+
+
+@pytest.mark.django_db(transaction=True)
+def test_trades_stored_before_are_counted_as_refused(btc, writer):
+    minute = 60_000_000
+    writer.put_trades(
+        btc.id, Batch(tape((1, MONDAY, 1, 1, True), (3, MONDAY + minute, 1, 1, True)))
+    )
+    assert writer.flush()
+    again = tape(*((id, MONDAY + (id - 1) * minute // 2, 1, 1, True) for id in (1, 2, 3)))
+    writer.put_trades(btc.id, Batch(again, "archive"))
+    assert writer.flush()
+    assert refusals.count(btc.id, MONDAY, MONDAY + minute) == 1
+    assert refusals.count(btc.id, MONDAY, MONDAY + 2 * minute) == 2
+    assert writer.statistics.duplicates == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_restatement_is_told_once_it_is_committed(btc, transactional_db):
+    told, writer = [], Writer(flush_s=0.01)
+    writer.on_restated = lambda rows: told.extend((row.pk, row.cause) for row in rows)
+    writer.put_candles(
+        btc.id, "1m", [Candle(MONDAY, 1, 2, 1, 2, 10, 4, 15, 3, 100, 102)], "late", 7
+    )
+    writer.put_candles(
+        btc.id, "1m", [Candle(MONDAY, 1, 3, 1, 2, 12, 4, 18, 4, 100, 103)], "late", 8
+    )
+    writer.start()
+    assert writer.flush()
+    writer.stop()
+    row = Restatement.objects.get()
+    assert told == [(row.pk, "late")]
+    assert (row.old["high"], row.new["high"], row.ts_us) == (2, 3, 8)
