@@ -224,3 +224,18 @@ def test_two_captures_run_on_over_midnight(shared_data, tmp_path):
     levels = answer["levels"]
     assert levels["PDL"] <= levels["PDC"] <= levels["PDH"]
     assert answer["definition"]["previous_day"] == "trades"
+
+
+def test_no_table_is_imported_for_it(three):
+    code = (
+        "import sys, manage; sys.argv = ['manage.py', 'replay', sys.argv[1]]; manage.main();"
+        " print('tables' if 'django.db.models' in sys.modules else 'no tables')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(three)],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "no tables"
