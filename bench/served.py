@@ -148,8 +148,8 @@ def send_to_group(running: live.Live) -> None:
     """Send every posting to the group as well, the same text as the publisher's."""
 
     def spread(posting: Posting) -> None:
-        text = running.publisher.text(Box(KEY, "1m"), posting)
-        message = {"type": "context", "text": text}
+        frame = running.publisher.text(Box(KEY, "1m", running.publisher.text), posting)
+        message = {"type": "context", "text": frame.text.decode()}
         twisted_loop.create_task(get_channel_layer(GROUP).group_send(GROUP, message))
 
     def posted(key: Key, posting: Posting) -> None:
@@ -165,7 +165,8 @@ def bare_django() -> ASGIHandler:
     body = b'{"padding":"' + b"x" * 8000 + b'"}'
 
     async def view(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(body, content_type="application/json")
+        length = {"Content-Length": str(len(body))}
+        return HttpResponse(body, content_type="application/json", headers=length)
 
     urls.urlpatterns.append(path("bare", view))
     kept, settings.MIDDLEWARE = settings.MIDDLEWARE, []

@@ -42,10 +42,13 @@ def _operation(path: str, method: str, told: dict[str, Any]) -> dict[str, Any]:
     return {
         "path": path,
         "method": method.upper(),
+        "is_link": method == "get" and "{" not in path,
         "anchor": told["operationId"],
         "group": (told.get("tags") or ["other"])[0],
         "about": told.get("description", told["summary"]),
         "parameters": [_parameter(item) for item in told.get("parameters", [])],
+        "body": _answer(told["requestBody"]) if "requestBody" in told else "",
+        "needs_key": bool(told.get("security")),
         "answers": [
             {"status": status, "shape": _answer(item), "about": item.get("description", "")}
             for status, item in told["responses"].items()

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TypeVar
 from urllib.parse import parse_qs
 
@@ -18,7 +18,7 @@ from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
 from marketdata import answers, live
-from marketdata.outlet import Outlet
+from marketdata.outlet import TRY_LATER, Frame, Line, Outlet
 from marketdata.payload import encode
 from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES, Box
 from marketdata.store.board import Key
@@ -29,7 +29,7 @@ A = TypeVar("A")
 
 # Close codes: 4404 unknown name, 4503 nothing runs here; the others are those of RFC 6455.
 UNKNOWN, NOT_RUNNING = 4404, 4503
-TOO_MUCH, TOO_LONG, FAILED, TRY_LATER = 1008, 1009, 1011, 1013
+TOO_MUCH, TOO_LONG, FAILED = 1008, 1009, 1011
 # What a client may send: an acknowledgement takes some 20 characters and comes ten times a second.
 MOST_CHARACTERS = 4096
 MOST_A_SECOND = 20
@@ -47,20 +47,21 @@ class ContextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
     """One client looking at one scope of one instrument."""
 
     box: Box | None = None
+    outlet: Outlet | None = None
     task: asyncio.Task[None] | None = None
     is_closing = False
 
     async def connect(self) -> None:
-        """Accept, and serve beside whatever the client sends."""
+        """Accept, and find out what is asked for beside whatever the client sends."""
         await self.accept()
-        self.outlet = Outlet(self.base_send)
+        self.line = Line(self.base_send)
         self.heard_s: deque[float] = deque(maxlen=MOST_A_SECOND)
-        self.task = asyncio.create_task(self._serve())
-        self.task.add_done_callback(self._served)
+        self._begin(self._serve())
 
     async def disconnect(self, code: int) -> None:
         """Stop sending."""
         self.is_closing = True
+        self._stop()
         if self.task is not None:
             self.task.cancel()
 
@@ -82,63 +83,66 @@ class ContextConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]  # channels
             said = msgspec.json.decode(data, type=Said)
         except msgspec.MsgspecError:
             return
-        self.outlet.acked(said.ack)
-
-    async def _end(self, code: int) -> None:
-        self.is_closing = True
-        if not self.outlet.close(code):
-            await self.close(code)
-
-    async def _refuse(self, code: int, detail: str, known: list[str]) -> None:
-        message = {"type": "error", "detail": detail, "known": known}
-        await self.send(text_data=encode(message).decode())
-        await self._end(code)
+        if self.outlet is not None:
+            self.outlet.acked(said.ack)
 
     async def _serve(self) -> None:
-        """Find out what is asked for and send it, until the client is gone."""
+        """Put up a box and an outlet for what is asked for, or say why not."""
         try:
             if live.now().publisher.clients >= MOST_CLIENTS:
                 await self._refuse(TRY_LATER, f"{MOST_CLIENTS} clients at most", [])
                 return
             await self._introduce(parse_qs(self.scope["query_string"].decode()))
-            await self._pump()
         except answers.UnknownNameError as error:
             await self._refuse(UNKNOWN, error.detail, error.known)
         except live.NotRunningError as error:
             await self._refuse(NOT_RUNNING, str(error), [])
 
     async def _introduce(self, query: dict[str, list[str]]) -> None:
-        """Put up a box; where nothing feeds the instrument, with what is stored of it."""
+        """Begin to push; where nothing feeds the instrument, with what is stored of it."""
         key, timeframe = await _in_thread(_asked, query)
-        self.box = Box(key, timeframe)
-        live.now().publisher.add(self.box)
+        publisher = live.now().publisher
+        self.box = Box(key, timeframe, publisher.text)
+        self.outlet = Outlet(self.box.take, self.line, self._over)
+        self.box.wake = self.outlet.pump
+        publisher.add(self.box)
         if answers.live_pipeline((key.source, key.symbol)) is None:
-            text = await _in_thread(_stored, key)
-            if text is not None:
-                self.box.put(stored=text)
+            stored = await _in_thread(_stored, key)
+            if stored is not None:
+                self.box.put(stored=Frame(stored))
 
-    async def _pump(self) -> None:
-        """Send what is in the box, as fast as the client takes it."""
-        while self.box is not None and not self.is_closing:
-            await self.box.ready.wait()
-            if not await self.outlet.room():
-                await self._end(TRY_LATER)
-                return
-            taken = self.box.take()
-            if isinstance(taken, str):
-                await self.send(text_data=taken)
-                self.outlet.sent()
-            elif taken is not None:
-                await self.send(text_data=live.now().publisher.text(self.box, taken))
-                self.outlet.sent(taken.number)
+    async def _refuse(self, code: int, detail: str, known: list[str]) -> None:
+        message = {"type": "error", "detail": detail, "known": known}
+        await self.send(text_data=encode(message).decode())
+        await self._end(code)
 
-    def _served(self, task: asyncio.Task[None]) -> None:
+    async def _end(self, code: int) -> None:
+        self.is_closing = True
+        self._stop()
+        await self.line.close(code)
+
+    def _stop(self) -> None:
+        if self.outlet is not None:
+            self.outlet.close()
         if self.box is not None and live.is_running():
             live.now().publisher.remove(self.box)
+
+    def _over(self, reason: int | BaseException) -> None:
+        """End by a code, or because of an error."""
+        if isinstance(reason, BaseException):
+            log.error("client dropped after an error", exc_info=reason)
+            reason = FAILED
+        if not self.is_closing:
+            self._begin(self._end(reason))
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        self.task = asyncio.create_task(work)
+        self.task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None:
-            log.error("client dropped after an error", exc_info=error)
-            self.task = asyncio.create_task(self._end(FAILED))
+            self._over(error)
 
 
 async def _in_thread(work: Callable[[A], T], asked: A) -> T:
@@ -158,10 +162,10 @@ def _asked(query: dict[str, list[str]]) -> tuple[Key, str]:
     return Key(*name, scope), timeframe
 
 
-def _stored(key: Key) -> str | None:
+def _stored(key: Key) -> bytes | None:
     """Return the stored context of a scope as a push; None where there is none."""
     try:
         context = answers.context_answer(key.source, key.symbol, key.scope, PUSH_ROWS)
     except answers.NotReadyError:
         return None
-    return encode({"type": "context", "seq": 0, **context, "candles": []}).decode()
+    return encode({"type": "context", "seq": 0, **context, "candles": []})

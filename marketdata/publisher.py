@@ -17,6 +17,7 @@ from typing import Any
 from marketdata import answers, encoded
 from marketdata.core.bar import fold
 from marketdata.core.timeframe import HOUR_US, TIMEFRAMES
+from marketdata.outlet import Frame
 from marketdata.payload import bars_payload, encode
 from marketdata.store.board import Board, Key, Posting
 
@@ -36,61 +37,62 @@ class Box:
 
     Parameters
     ----------
-    stored : str or None
+    text : callable
+        Makes a frame of a posting, when it is about to be sent.
+    wake : callable
+        Called when there is something new.
+    stored : Frame or None
         The context to begin with where nothing feeds the instrument.
     """
 
     key: Key
     timeframe: str
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    text: Callable[[Box, Posting], Frame]
+    wake: Callable[[], None] = lambda: None
     posting: Posting | None = None
-    stored: str | None = None
-    health: str | None = None
-    events: deque[str] = field(default_factory=lambda: deque(maxlen=BOX_EVENTS))
+    stored: Frame | None = None
+    health: Frame | None = None
+    events: deque[Frame] = field(default_factory=lambda: deque(maxlen=BOX_EVENTS))
     is_introduced: bool = False
     was_event: bool = False
 
-    def put(self, *, posting: Posting | None = None, stored: str | None = None) -> None:
+    def put(self, *, posting: Posting | None = None, stored: Frame | None = None) -> None:
         """Replace the context that waits."""
         self.posting = posting or self.posting
         self.stored = stored or self.stored
-        self.ready.set()
+        self.wake()
 
-    def put_health(self, text: str) -> None:
+    def put_health(self, frame: Frame) -> None:
         """Replace the word on health that waits."""
-        self.health = text
-        self.ready.set()
+        self.health = frame
+        self.wake()
 
-    def put_event(self, text: str) -> None:
+    def put_event(self, frame: Frame) -> None:
         """Add an event, forgetting the oldest of too many."""
-        self.events.append(text)
-        self.ready.set()
+        self.events.append(frame)
+        self.wake()
 
-    def take(self) -> Posting | str | None:
+    def take(self) -> Frame | None:
         """Take what is to be sent next: a context first of all, then events in turn with others."""
-        taken = self._take()
+        taken = self._next() if self.is_introduced else self._context()
         self.is_introduced = self.is_introduced or taken is not None
-        if taken is None:
-            self.ready.clear()
         return taken
 
-    def _take(self) -> Posting | str | None:
-        if not self.is_introduced:
-            return self._context()
+    def _next(self) -> Frame | None:
         if self.events and not self.was_event:
             self.was_event = True
             return self.events.popleft()
         self.was_event = False
         if self.health is not None:
-            text, self.health = self.health, None
-            return text
-        taken = self._context()
-        return self.events.popleft() if taken is None and self.events else taken
+            taken, self.health = self.health, None
+            return taken
+        found = self._context()
+        return self.events.popleft() if found is None and self.events else found
 
-    def _context(self) -> Posting | str | None:
-        taken = self.posting or self.stored
+    def _context(self) -> Frame | None:
+        posting, stored = self.posting, self.stored
         self.posting = self.stored = None
-        return taken
+        return stored if posting is None else self.text(self, posting)
 
 
 class Publisher:
@@ -108,7 +110,7 @@ class Publisher:
         self._boxes: defaultdict[Key, list[Box]] = defaultdict(list)
         self._lock = threading.Lock()
         self._pending: dict[Key, Posting] = {}
-        self._texts: dict[tuple[Key, str], tuple[Posting, str]] = {}
+        self._texts: dict[tuple[Key, str], tuple[Posting, Frame]] = {}
         board.listen(self.posted)
 
     @property
@@ -142,7 +144,7 @@ class Publisher:
             self._boxes.pop(box.key, None)
             self._texts = {at: text for at, text in self._texts.items() if at[0] != box.key}
 
-    def text(self, box: Box, posting: Posting) -> str:
+    def text(self, box: Box, posting: Posting) -> Frame:
         """Return a posting as a push, encoded once for all clients that look at the same."""
         cached = self._texts.get((box.key, box.timeframe))
         if cached is None or cached[0] is not posting:
@@ -163,7 +165,7 @@ class Publisher:
     def tell(self, matches: Callable[[Key], bool], message: dict[str, Any]) -> None:
         """Send a rare message, from any thread, to the clients whose key matches."""
         if self._loop is not None and self._boxes:
-            self._call(self._tell, matches, encode(message).decode())
+            self._call(self._tell, matches, Frame(encode(message)))
 
     def _call(self, what: Callable[..., None], *args: object) -> None:
         loop = self._loop
@@ -180,11 +182,11 @@ class Publisher:
             for box in self._boxes.get(key, ()):
                 box.put(posting=posting)
 
-    def _tell(self, matches: Callable[[Key], bool], text: str) -> None:
+    def _tell(self, matches: Callable[[Key], bool], frame: Frame) -> None:
         for key, boxes in self._boxes.items():
             if matches(key):
                 for box in boxes:
-                    box.put_event(text)
+                    box.put_event(frame)
 
     def _tick(self) -> None:
         """Say who is looked at and how the connections are, until stopped."""
@@ -193,18 +195,18 @@ class Publisher:
         self._loop.call_later(HEALTH_S, self._tick)
         if not self._boxes:
             return
-        text = encode({"type": "health", **answers.health_answer()}).decode()
+        frame = Frame(encode({"type": "health", **answers.health_answer()}))
         for key, boxes in self._boxes.items():
             self.board.want(key)
             for box in boxes:
-                box.put_health(text)
+                box.put_health(frame)
 
 
-def _text(key: Key, posting: Posting, timeframe: str) -> str:
+def _text(key: Key, posting: Posting, timeframe: str) -> Frame:
     start = encoded.head(key, posting, PUSH_ROWS)
     context = b'{"type":"context","seq":%d,' % posting.number + start[1:]
     candles = {"candles": _candles(posting, timeframe)}
-    return encoded.joined(context, candles, answers.state(key, posting)).decode()
+    return Frame(encoded.joined(context, candles, answers.state(key, posting)), posting.number)
 
 
 def _candles(posting: Posting, timeframe: str) -> list[dict[str, Any]]:

@@ -169,7 +169,7 @@ def until_closed(client: websocket.WebSocket) -> tuple[list[str], int]:
     while True:
         opcode, data = client.recv_data()
         if opcode == websocket.ABNF.OPCODE_CLOSE:
-            client.close()
+            client.shutdown()
             return told, int.from_bytes(data[:2], "big")
         told.append(json.loads(data)["type"])
 

@@ -14,7 +14,8 @@ from marketdata.core.trades import Trades
 from marketdata.feeds import flow as flow_module
 from marketdata.feeds.flow import EventTape, Flow
 from marketdata.pipeline import Pipeline, Sink
-from marketdata.store.board import PACE_S, REFRESH_S, Board, Key, Posting
+from marketdata.store import board as board_module
+from marketdata.store.board import Board, Key, Posting
 
 DAY_US = 1_704_067_200_000_000  # 2024-01-01T00:00:00Z
 NAME = ("binance_ws", "BTCUSDT")
@@ -82,17 +83,27 @@ def posted_by(flow: Flow) -> list[tuple[float, Posting]]:
     return found
 
 
-def test_a_trade_after_a_quiet_time_is_posted_at_once(flow: Flow) -> None:
+@pytest.fixture
+def pace_s(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Slow the pace down, so that a busy machine cannot be taken for waiting."""
+    monkeypatch.setattr(board_module, "PACE_S", 0.6)
+    monkeypatch.setattr(board_module, "REFRESH_S", 3.0)
+    return 0.6
+
+
+def test_a_trade_after_a_quiet_time_is_posted_at_once(flow: Flow, pace_s: float) -> None:
     posted = posted_by(flow)
     flow.start()
     flow.board.want(KEY)
     until(lambda: posted)
     flow.put(*NAME, batch(1))
     # Less than the pace after the first posting: only the clock had moved in that one.
-    assert until(lambda: posted[-1][1].snapshot.trades == 1) < PACE_S / 2
+    assert until(lambda: posted[-1][1].snapshot.trades == 1) < pace_s / 2
 
 
-def test_what_follows_within_the_pace_is_posted_together_when_it_ends(flow: Flow) -> None:
+def test_what_follows_within_the_pace_is_posted_together_when_it_ends(
+    flow: Flow, pace_s: float
+) -> None:
     posted = posted_by(flow)
     flow.start()
     flow.board.want(KEY)
@@ -102,7 +113,7 @@ def test_what_follows_within_the_pace_is_posted_together_when_it_ends(flow: Flow
     for id in range(2, 8):
         flow.put(*NAME, batch(id))
     until(lambda: posted[-1][1].snapshot.trades == 7)
-    assert PACE_S * 0.9 <= posted[-1][0] - first_s < PACE_S + 0.04
+    assert pace_s * 0.95 <= posted[-1][0] - first_s < pace_s * 1.4
     assert [p.snapshot.trades for _, p in posted if p.snapshot.trades] == [1, 7]
 
 
@@ -116,16 +127,20 @@ def test_a_steady_stream_is_posted_at_the_pace(flow: Flow) -> None:
         id += 1
         flow.put(*NAME, batch(id))
         time.sleep(0.005)
-    assert 5 <= len(posted) <= 8
+    took = time.monotonic() - began
+    assert 2 <= len(posted) <= took / board_module.PACE_S + 2
     assert [p.number for _, p in posted] == list(range(1, len(posted) + 1))
 
 
-def test_a_quiet_scope_is_posted_when_its_clock_has_moved_on(flow: Flow) -> None:
+def test_a_quiet_scope_is_posted_when_its_clock_has_moved_on(
+    flow: Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(board_module, "REFRESH_S", 0.3)
     posted = posted_by(flow)
     flow.start()
     flow.board.want(KEY)
-    until(lambda: len(posted) == 2)
-    assert REFRESH_S * 0.95 <= posted[1][0] - posted[0][0] < REFRESH_S + 0.2
+    until(lambda: len(posted) == 3)
+    assert 0.29 <= posted[2][0] - posted[1][0] < 0.6
 
 
 def test_nothing_is_posted_that_nobody_looks_at(flow: Flow) -> None:
