@@ -50,6 +50,9 @@ def test_kill_at_any_moment_leaves_rows_and_ledger_in_agreement(tmp_path):
     database, acknowledged = tmp_path / "botcrypto.sqlite3", 0
     for number in range(ROUNDS):
         process = start(tmp_path, acknowledged)
+        if number == ROUNDS - 1:
+            # However busy the machine is, one flush at least has been acknowledged.
+            acknowledged = max(acknowledged, int(process.stdout.readline()))
         time.sleep(0.03 + 0.05 * number)
         process.kill()
         told = process.communicate(timeout=10)[0].split()
@@ -66,5 +69,5 @@ def test_kill_at_any_moment_leaves_rows_and_ledger_in_agreement(tmp_path):
         if acknowledged:
             wanted = [id for id in range(acknowledged) if id % 97 != 13]
             assert set(wanted) <= set(ids)
-    assert acknowledged > 0, "not one flush was acknowledged in all rounds"
+    assert acknowledged > 0
     assert list(itertools.islice(ids, 3)) == [0, 1, 2]
