@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from marketdata.core.coverage import Run
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US
+from marketdata.models import Absence
 from marketdata.store.writer import Writer
 
 FLUSH_S = 60.0
@@ -38,12 +40,16 @@ class Inlet:
         writer what is new to it.
     drain : callable
         Returns when all that was delivered has reached the writer, or raises TimeoutError.
+    lacks : callable or None
+        (instrument, ids, reason) → keeps that the venue does not have them, and tells whoever
+        runs; None where nothing runs.
     """
 
     writer: Writer
     holds: Callable[[str, str, int], bool] = _nothing
     deliver: Callable[[str, str, Batch], object] = _nowhere
     drain: Callable[[], object] = lambda: None
+    lacks: Callable[[Instrument, Run, str], object] | None = None
 
     def put(self, instrument: Instrument, batch: Batch) -> None:
         """Hand in trades; waits for room. Raises WriterStoppedError."""
@@ -52,6 +58,16 @@ class Inlet:
                 self.deliver(instrument.source, instrument.symbol, part)
             else:
                 self.writer.put_trades(instrument.id, part)
+
+    def lack(self, instrument: Instrument, runs: Iterable[Run], now_us: int) -> None:
+        """Keep that the venue does not have some ids."""
+        reason = "the venue does not have them"
+        for run in runs:
+            if self.lacks is not None:
+                self.lacks(instrument, run, reason)
+            else:
+                kind = Absence.Kind.EXCHANGE_SIDE
+                self.writer.put_absence(instrument.id, [run], kind, reason, now_us)
 
     def drained(self) -> bool:
         """Wait until what was delivered has reached the writer. Returns False where it has not."""

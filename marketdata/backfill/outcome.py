@@ -10,13 +10,15 @@ from typing import Any
 from marketdata.backfill.fetch import Work
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.plan import Part
-from marketdata.backfill.restate import Tally, held_of, is_stated, restate, tally_of
-from marketdata.core.coverage import Coverage, Run
+from marketdata.backfill.restate import Claim, Tally, held_of, is_stated, restate, tally_of
+from marketdata.core.coverage import Coverage, Run, count_of, missing_of
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US
-from marketdata.models import BackfillChunk, BackfillJob, DailyLevel
-from marketdata.store import ledger
+from marketdata.models import BackfillChunk, BackfillJob, DailyLevel, Edge
+from marketdata.store import absences, ledger
+from marketdata.store.absences import Kind
+from marketdata.store.restatements import Cause
 
 Status = BackfillJob.Status
 Say = Callable[[str], None]
@@ -124,7 +126,8 @@ def outcome_of(
     instrument = found.instrument
     if instrument is not None:
         held = ledger.coverage(instrument.id)
-        _count(outcome, held, found)
+        _keep_told(instrument, held, found, inlet, clock())
+        _count(outcome, held, absences.coverage(instrument.id, Kind.EXCHANGE_SIDE), found)
         if not (found.is_stopped or found.error):
             say("writing candles and levels")
             found = _state(outcome, instrument, held, found, inlet, clock, check)
@@ -137,16 +140,34 @@ def outcome_of(
     return outcome
 
 
-def _count(outcome: Outcome, held: Coverage, found: Evidence) -> None:
+def _keep_told(
+    instrument: Instrument, held: Coverage, found: Evidence, inlet: Inlet, now_us: int
+) -> None:
+    """Keep what the venue told: where days begin, and which ids it does not have."""
+    for start_us, first_id in _edges(found.parts).items():
+        inlet.writer.put_row(
+            Edge(instrument_id=instrument.id, start_us=start_us, first_id=first_id)
+        )
+    lacking = Coverage(run for work in found.works for run in work.lacking)
+    inlet.lack(instrument, [part for run in lacking for part in held.holes(*run)], now_us)
+    inlet.settle()
+
+
+def _edges(parts: Sequence[Part]) -> dict[int, int]:
+    """Return the first ids that the venue told, by the time from which they count."""
+    told = {p.start_us: p.first_id for p in parts if p.is_told and p.first_id is not None}
+    last = parts[-1] if parts else None
+    if last is not None and last.last_id is not None and last.is_told and last.is_to_midnight:
+        told[last.end_us] = last.last_id + 1
+    return told
+
+
+def _count(outcome: Outcome, held: Coverage, absent: Coverage, found: Evidence) -> None:
     first, last = _reach(found.parts, found.works)
     if first is None or last is None:
         return
-    lacking = Coverage(run for work in found.works for run in work.lacking)
-    for run in held.within(first, last):
-        lacking.remove(*run)
-    outcome.exchange_side = list(lacking.within(first, last))
-    gone = sum(high - low + 1 for low, high in outcome.exchange_side)
-    outcome.missing = held.missing(first, last) - gone
+    outcome.exchange_side = list(absent.within(first, last))
+    outcome.missing = count_of(missing_of(held, absent, first, last))
     outcome.trades = held_of(held, first, last)
     outcome.expected = outcome.trades + outcome.missing
     outcome.inserted = outcome.trades - held_of(found.before, first, last)
@@ -196,7 +217,7 @@ def _state(
     total = Tally()
     try:
         for part in found.parts:
-            total.merge(_stated(instrument, part, held, found.touched, inlet, clock, check))
+            total.merge(_stated(instrument, part, held, found, inlet, clock, check))
     except StoppedError:
         return replace(found, is_stopped=True)
     except BotCryptoError as error:
@@ -209,7 +230,7 @@ def _stated(
     instrument: Instrument,
     part: Part,
     held: Coverage,
-    touched: frozenset[int],
+    found: Evidence,
     inlet: Inlet,
     clock: Clock,
     check: Check,
@@ -219,11 +240,24 @@ def _stated(
     if inlet.holds(instrument.source, instrument.symbol, day_us):
         return tally_of(instrument, part.start_us, part.end_us, check)
     known = part.held(held) if is_whole else 0
-    if known and day_us not in touched and is_stated(instrument, day_us, known):
+    if known and day_us not in found.touched and is_stated(instrument, day_us, known):
         return _stored(instrument, day_us)
     first_id = part.first_id if part.is_told and part.start_us == day_us else None
-    tally = restate(instrument, day_us, clock(), inlet.writer, first_id, check)
+    claim = _claim(instrument, part, held, found, clock())
+    tally = restate(instrument, day_us, clock(), inlet.writer, first_id, check, claim)
     return tally if is_whole else tally_of(instrument, part.start_us, part.end_us, check)
+
+
+def _claim(
+    instrument: Instrument, part: Part, held: Coverage, found: Evidence, now_us: int
+) -> Claim:
+    """Return what can be said of a day: how its trades came, and whether all of them are here."""
+    mine = [work for work in found.works if work.chunk.day_us == part.day_us and work.trades]
+    by_file = any(work.chunk.origin != "rest" for work in mine)
+    is_whole_day = part.end_us - part.start_us == DAY_US and part.end_us <= now_us
+    absent = absences.coverage(instrument.id, Kind.EXCHANGE_SIDE)
+    is_all_here = part.is_told and not any(absent.missing(*run) for run in part.holes(held))
+    return Claim(Cause.ARCHIVE if by_file else Cause.BACKFILL, is_whole_day and is_all_here)
 
 
 def _stored(instrument: Instrument, day_us: int) -> Tally:

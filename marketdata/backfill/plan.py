@@ -52,6 +52,11 @@ class Part:
         return sum(last - first + 1 for first, last in held.within(self.first_id, self.last_id))
 
     @property
+    def is_to_midnight(self) -> bool:
+        """Whether it ends with its UTC day."""
+        return self.end_us % DAY_US == 0
+
+    @property
     def is_known(self) -> bool:
         """Whether the venue was asked, and told ids or that there are no trades."""
         return self.first_id is not None and self.last_id is not None

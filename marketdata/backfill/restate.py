@@ -18,6 +18,7 @@ from marketdata.core.timeframe import DAY_US
 from marketdata.models import DailyLevel, SessionStat
 from marketdata.pipeline import BASE, Pipeline
 from marketdata.store import rows
+from marketdata.store.restatements import Cause
 from marketdata.store.sink import level_row
 from marketdata.store.writer import Writer
 
@@ -59,6 +60,22 @@ class Tally:
         return float(self.notional / self.quantity) if self.quantity else None
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is said of a day's numbers.
+
+    Parameters
+    ----------
+    cause : str
+        How the trades came.
+    is_final : bool
+        The day is over and holds every trade there is.
+    """
+
+    cause: str = Cause.BACKFILL
+    is_final: bool = False
+
+
 def is_stated(instrument: Instrument, day_us: int, held: int) -> bool:
     """Tell whether the stored levels of a day stand on so many trades."""
     row = DailyLevel.objects.filter(
@@ -74,6 +91,7 @@ def restate(
     writer: Writer,
     first_id: int | None = None,
     check: Check = _go_on,
+    claim: Claim = Claim(),
 ) -> Tally:
     """Write a day's finished minutes and its levels from its stored trades; return their sums.
 
@@ -85,6 +103,8 @@ def restate(
         The venue's first id of the day, where it is known.
     check : callable
         Called now and then; raises StoppedError where this is to end.
+    claim : Claim
+        What is said of the numbers; where they replace others, a record is left.
     """
     pipeline = _pipeline(instrument, day_us, day_us + DAY_US, check)
     context, tally = pipeline.context, Tally()
@@ -92,9 +112,10 @@ def restate(
         context.set_edge(day_us, first_id)
     # First the minutes: where the day's levels are stored, its minutes are.
     pipeline.series[BASE].advance(min(now_us, day_us + DAY_US))
-    _put_minutes(pipeline, writer)
+    _put_minutes(pipeline, writer, claim.cause, now_us)
     for row in _level_rows(instrument, pipeline, day_us, check):
-        writer.put_row(row)
+        row.is_final = claim.is_final
+        writer.put_levels(row, claim.cause, now_us)
     day = context.scope(DAY, day_us)
     if day.bar is not None:
         tally.add(day.trades, day.bar.notional, day.bar.lots, context.instrument.grid)
@@ -111,7 +132,7 @@ def _pipeline(instrument: Instrument, start_us: int, end_us: int, check: Check) 
     return pipeline
 
 
-def _put_minutes(pipeline: Pipeline, writer: Writer) -> None:
+def _put_minutes(pipeline: Pipeline, writer: Writer, cause: str, now_us: int) -> None:
     series, instrument = pipeline.series[BASE], pipeline.instrument
     found = [
         candle(start, bar, instrument.grid)
@@ -119,7 +140,8 @@ def _put_minutes(pipeline: Pipeline, writer: Writer) -> None:
         if series.is_closed(start)
     ]
     for at in range(0, len(found), CANDLES_AT_ONCE):
-        writer.put_candles(instrument.id, BASE, found[at : at + CANDLES_AT_ONCE])
+        part = found[at : at + CANDLES_AT_ONCE]
+        writer.put_candles(instrument.id, BASE, part, cause, now_us)
 
 
 def _level_rows(
