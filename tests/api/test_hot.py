@@ -124,36 +124,34 @@ def snapshot(house: House) -> Any:
     return house.flow.lanes[BTC].pipeline.context.snapshot("day", house.now_us)
 
 
-@pytest.mark.parametrize(
-    ("path", "query", "method", "host"),
-    [
-        ("/", "", "GET", "127.0.0.1"),
-        ("/health", "", "POST", "127.0.0.1"),
-        ("/health/", "", "GET", "127.0.0.1"),
-        ("/api/context/", "", "GET", "127.0.0.1"),
-        ("/api/context", "", "HEAD", "127.0.0.1"),
-        ("/api/context", "", "GET", "evil.example"),
-        ("/api/context", "", "GET", None),
-        ("/api/context", "", "GET", "127.0.0.1:80:80"),
-        ("/api/context", "symbol=DOGE", "GET", "127.0.0.1"),
-        ("/api/context", "source=nasdaq", "GET", "127.0.0.1"),
-        ("/api/context", "scope=tokyo", "GET", "127.0.0.1"),
-        ("/api/context", "scope=london", "GET", "127.0.0.1"),
-        ("/api/context", "rows=0", "GET", "127.0.0.1"),
-        ("/api/context", "rows=", "GET", "127.0.0.1"),
-        ("/api/context", "rows=100001", "GET", "127.0.0.1"),
-        ("/api/context", "rows=%EF%BC%92", "GET", "127.0.0.1"),
-        ("/api/context", "rows=2&rows=3", "GET", "127.0.0.1"),
-        ("/api/context", "unheard=of", "GET", "127.0.0.1"),
-        ("/api/context", "symbol=%ff%fe", "GET", "127.0.0.1"),
-        ("/api/contexts", "", "GET", "127.0.0.1"),
-    ],
-)
-def test_what_is_not_plain_is_handed_on(
-    fed: House, path: str, query: str, method: str, host: str | None
-) -> None:
+SPECIAL = [
+    ("/", "", "GET", "127.0.0.1"),
+    ("/health", "", "POST", "127.0.0.1"),
+    ("/health/", "", "GET", "127.0.0.1"),
+    ("/api/context/", "", "GET", "127.0.0.1"),
+    ("/api/context", "", "HEAD", "127.0.0.1"),
+    ("/api/context", "", "GET", "evil.example"),
+    ("/api/context", "", "GET", None),
+    ("/api/context", "", "GET", "127.0.0.1:80:80"),
+    ("/api/context", "symbol=DOGE", "GET", "127.0.0.1"),
+    ("/api/context", "source=nasdaq", "GET", "127.0.0.1"),
+    ("/api/context", "scope=tokyo", "GET", "127.0.0.1"),
+    ("/api/context", "scope=london", "GET", "127.0.0.1"),
+    ("/api/context", "rows=0", "GET", "127.0.0.1"),
+    ("/api/context", "rows=", "GET", "127.0.0.1"),
+    ("/api/context", "rows=100001", "GET", "127.0.0.1"),
+    ("/api/context", "rows=%EF%BC%92", "GET", "127.0.0.1"),
+    ("/api/context", "rows=2&rows=3", "GET", "127.0.0.1"),
+    ("/api/context", "unheard=of", "GET", "127.0.0.1"),
+    ("/api/context", "symbol=%ff%fe", "GET", "127.0.0.1"),
+    ("/api/contexts", "", "GET", "127.0.0.1"),
+]
+
+
+def test_what_is_not_plain_is_handed_on(fed: House) -> None:
     # London has not been looked at: nothing is posted of it yet.
-    assert ask(path, query, method, host)[0] is None
+    for path, query, method, host in SPECIAL:
+        assert ask(path, query, method, host)[0] is None, f"{method} {path}?{query} at {host}"
 
 
 def test_where_nothing_runs_all_is_handed_on() -> None:
