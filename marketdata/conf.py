@@ -126,8 +126,8 @@ class Conf:
     backfill_cache_enabled: bool = _setting(
         True, "true or false", "keep fetched chunks of finished days as files, and read them again"
     )
-    backfill_cache_dir: Path = _setting(
-        DATA / "backfill_cache", "folder", "where fetched chunks are kept"
+    backfill_cache_dir: str = _setting(
+        "", "folder", "where fetched chunks are kept; empty is backfill_cache in DATA_DIR"
     )
     context_backfill_test_mode: bool = _setting(
         False,
@@ -182,6 +182,12 @@ class Conf:
                 self.binance_rest_url, self.binance_ws_url, self.binance_archive_url
             )
         }[source]
+
+    @property
+    def cache_path(self) -> Path:
+        """The folder of fetched chunks."""
+        given = self.backfill_cache_dir
+        return Path(given) if given else self.data_dir / "backfill_cache"
 
     @property
     def database_path(self) -> Path:

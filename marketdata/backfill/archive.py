@@ -108,7 +108,7 @@ class Archive:
         self.channel = channel
         self.host = host
         self.reader = reader
-        self.cache = Cache(conf.backfill_cache_dir, source, is_kept=conf.backfill_cache_enabled)
+        self.cache = Cache(conf.cache_path, source, is_kept=conf.backfill_cache_enabled)
 
     def day(
         self, span: Span, now_us: int, take: Take, *, only_files: bool = False

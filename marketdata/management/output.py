@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,8 @@ from django.db import DatabaseError
 from marketdata.core.errors import BotCryptoError
 from marketdata.core.instrument import Instrument
 
+log = logging.getLogger(__name__)
+
 WORK_FAILED = 1
 BAD_ARGUMENTS = 2
 
@@ -21,6 +24,29 @@ def refuse_bad_settings() -> None:
     """Stop with exit code 2 where a setting is nonsense; for commands that run no checks."""
     if settings.BOTCRYPTO_ERRORS:
         raise CommandError("\n".join(settings.BOTCRYPTO_ERRORS), returncode=BAD_ARGUMENTS)
+
+
+def refuse_bad_start() -> None:
+    """Run the checks that cost milliseconds; stop where the process could not run rightly.
+
+    Raises
+    ------
+    CommandError
+        With exit code 2 where a setting is nonsense, 1 where folder, disk or tables are.
+    """
+    from django.core.checks import run_checks
+
+    from marketdata.checks import TAG
+
+    found = run_checks(tags=[TAG])
+    errors = [message for message in found if message.is_serious()]
+    if errors:
+        is_setting = any(message.id == "marketdata.E001" for message in errors)
+        raise CommandError(
+            "\n".join(map(str, errors)), returncode=BAD_ARGUMENTS if is_setting else WORK_FAILED
+        )
+    for message in found:
+        log.warning("%s", message)
 
 
 def failed(error: BotCryptoError | OSError | str) -> CommandError:

@@ -13,7 +13,7 @@ from botcrypto.daemon import Daemon
 from botcrypto.overrides import overridden
 from marketdata.conf import SOURCES, conf
 from marketdata.core.errors import BotCryptoError
-from marketdata.management.output import failed, print_json, refuse_bad_settings
+from marketdata.management.output import failed, print_json, refuse_bad_start
 
 LOOK_S = 0.1
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         parser.add_argument("--max-trades", type=int, help="end after so many live trades")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_bad_settings()
+        refuse_bad_start()
         settings = overridden(conf(), options)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

@@ -18,7 +18,7 @@ from botcrypto.server import serve
 from botcrypto.venue_process import Address, VenueProcess
 from marketdata.conf import SOURCES, Conf, conf
 from marketdata.core.errors import BotCryptoError
-from marketdata.management.output import bad_argument, failed, refuse_bad_settings
+from marketdata.management.output import bad_argument, failed, refuse_bad_start
 
 # On loopback the venue's weight budget protects nobody; the page should be full at first sight.
 LOOPBACK_WEIGHT = 600_000
@@ -34,7 +34,6 @@ class Command(BaseCommand):
         "Run everything: migrate, serve pages and API, follow the venue. "
         "Example: manage.py run --demo"
     )
-    # Errors of settings stop it below with exit code 2; the other checks run in `check`.
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -57,7 +56,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        refuse_bad_settings()
+        refuse_bad_start()
         settings = _settings(conf(), options)
         try:
             self._run(settings, options)
