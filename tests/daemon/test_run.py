@@ -121,7 +121,11 @@ def test_a_port_in_use_is_said(tmp_path):
         (("run", "--source", "kraken"), {}, "seen 'kraken'"),
         (("run", "--symbols", ","), {}, "--symbols with at least one name expected"),
         (("run", "--replay", "x.zip", "--speed", "-1"), {}, "--speed of 0 or more expected"),
-        (("run",), {"MAX_QUEUE": "many"}, "(marketdata.E001) MAX_QUEUE='many': a whole number expected"),
+        (
+            ("run",),
+            {"MAX_QUEUE": "many"},
+            "(marketdata.E001) MAX_QUEUE='many': a whole number expected",
+        ),
         (("ingest",), {"BINANCE_WS_URL": "ws://example.com"}, "loopback only"),
     ],
 )
