@@ -245,3 +245,8 @@ def test_a_desk_without_instruments(client, db):
     finally:
         live.now().flow.stop()
         live.stop()
+
+
+def test_pages_that_name_no_icon_get_ours(client):
+    answer = client.get("/favicon.ico")
+    assert (answer.status_code, answer["Location"]) == (302, "/static/marketdata/favicon.svg")
