@@ -27,7 +27,10 @@ def reply(answer: dict[str, Any] | bytes, status: int = 200) -> HttpResponse:
     headers = {"Cache-Control": "no-store"}
     if status == 503:
         headers["Retry-After"] = str(RETRY_AFTER_S)
-    return HttpResponse(body, content_type="application/json", status=status, headers=headers)
+    response = HttpResponse(body, content_type="application/json", status=status, headers=headers)
+    # A refusal is an answer; Django would log each one as an error or a warning of ours.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
 
 
 @router.get("/context", response={200: schemas.Context, **REFUSALS})

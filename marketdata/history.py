@@ -20,6 +20,7 @@ from marketdata.pipeline import BASE, Pipeline
 from marketdata.store import ledger
 from marketdata.store.bars import finished_bars, stored_bars
 
+Begin = tuple[int, int]
 Ask = Callable[[Callable[[], "Recent"]], "Recent"]
 
 
@@ -37,8 +38,8 @@ class Recent:
         There are no older ones in memory.
     runs : list of (first, last)
         Ids held, of those between the first and the last of the bars.
-    begin_id : int or None
-        The id from which the oldest bar should hold all; None where nobody knows.
+    begin : (id, us) or None
+        From which id, and since when, the oldest bar should hold all; None where nobody knows.
     watermark_us : int
         What ends at or before it is complete.
     """
@@ -48,7 +49,7 @@ class Recent:
     length_us: int
     is_all: bool
     runs: list[Run]
-    begin_id: int | None
+    begin: Begin | None
     watermark_us: int
 
 
@@ -66,19 +67,20 @@ def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
         length_us=series.length_us,
         is_all=len(bars) < wanted,
         runs=list(pipeline.context.held.within(first, last)),
-        begin_id=_begin_id(pipeline.context, *bars[0]) if bars else None,
+        begin=_begin(pipeline.context, *bars[0]) if bars else None,
         watermark_us=pipeline.watermark_us,
     )
 
 
-def _begin_id(context: MarketContext, start_us: int, bar: Bar) -> int | None:
+def _begin(context: MarketContext, start_us: int, bar: Bar) -> Begin | None:
     before = context.held.before(bar.first_id)
     if before is not None:
-        return before + 1
-    told = context.coverage(context.scope(DAY, start_us))
+        return before + 1, 0
+    day = context.scope(DAY, start_us)
+    told = context.coverage(day)
     if told.edges != "venue":
         return None
-    return min([bar.first_id, *(first for first, _ in told.ranges)])
+    return min([bar.first_id, *(first for first, _ in told.ranges)]), day.window.start_us
 
 
 def candles(pipeline: Pipeline, ask: Ask, timeframe: str, count: int) -> list[dict[str, Any]]:
@@ -92,15 +94,15 @@ def candles(pipeline: Pipeline, ask: Ask, timeframe: str, count: int) -> list[di
     length_us = TIMEFRAMES[timeframe]
     held_now = ask(lambda: recent(pipeline, timeframe, count))
     bars = fold(held_now.bars, length_us)
-    held, begin_id = Coverage(held_now.runs), held_now.begin_id
+    held, begin = Coverage(held_now.runs), held_now.begin
     instrument_id = held_now.instrument.id
     if held_now.is_all and instrument_id and len(bars) <= count:
         longer = _with_stored(held_now, length_us, count)
         if longer and (not bars or longer[0][1].first_id < bars[0][1].first_id):
-            begin_id = _stored_begin_id(instrument_id, longer[0][1])
+            begin = _stored_begin(instrument_id, longer[0][1])
         bars = longer
         _claim_stored(held, instrument_id, bars)
-    ratios = _ratios(bars, held, begin_id)
+    ratios = _ratios(bars, held, begin)
     return bars_payload(
         bars[-count:],
         held_now.instrument.grid,
@@ -135,13 +137,13 @@ def _claim_stored(held: Coverage, instrument_id: int, bars: Bars) -> None:
             held.add(low, high)
 
 
-def _stored_begin_id(instrument_id: int, bar: Bar) -> int | None:
+def _stored_begin(instrument_id: int, bar: Bar) -> Begin | None:
     mine = CoverageSegment.objects.filter(instrument_id=instrument_id)
     before = mine.filter(first_id__lt=bar.first_id).order_by("-first_id").first()
-    return None if before is None else min(before.last_id, bar.first_id - 1) + 1
+    return None if before is None else (min(before.last_id, bar.first_id - 1) + 1, 0)
 
 
-def _ratios(bars: Bars, held: Coverage, begin_id: int | None) -> list[float | None]:
+def _ratios(bars: Bars, held: Coverage, begin: Begin | None) -> list[float | None]:
     """Return held over expected trades of each bar.
 
     Notes
@@ -149,6 +151,7 @@ def _ratios(bars: Bars, held: Coverage, begin_id: int | None) -> list[float | No
     Nobody can say which of two bars the ids missing between them belong to, so that they count
     for both: only what is proved complete is 1.
     """
+    begin_id = begin[0] if begin and begin[1] <= bars[0][0] else None
     found: list[float | None] = []
     for at, (_, bar) in enumerate(bars):
         first = bars[at - 1][1].last_id + 1 if at else begin_id

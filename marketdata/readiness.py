@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 from django.db import DatabaseError, connection
@@ -16,7 +17,9 @@ from marketdata.store.writer import Writer
 log = logging.getLogger(__name__)
 # From the best to the worst; the whole is as good as its worst part.
 WORST = ("exact", "backfilling", "degraded")
-# A flush takes a quarter of a second at most; a writer that has not committed by then is stuck.
+# A writer that has rows commits several times a second, however many wait behind them. Where it
+# was idle before, it is given a moment.
+RECENT_S = 5.0
 WRITER_S = 1.0
 
 
@@ -53,8 +56,10 @@ def writer_answers(writer: Writer) -> bool:
     """Tell whether rows handed to the writer are committed."""
     if not writer.is_alive() or writer.last_error:
         return False
-    # An idle writer waits for rows; one that has some must commit them soon.
-    return not writer.depth_rows or writer.flush(WRITER_S)
+    if not writer.depth_rows:
+        return True
+    is_recent = time.monotonic() - writer.statistics.last_commit_s < RECENT_S
+    return is_recent or writer.flush(WRITER_S)
 
 
 def _session(lanes: dict[Name, Lane]) -> dict[str, Any]:

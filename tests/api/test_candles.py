@@ -175,6 +175,19 @@ def test_a_known_first_id_makes_the_first_candle_provable(house: House, get: Get
     assert coverage() == [0.25, 1.0]
 
 
+def test_a_candle_that_began_before_what_is_known_is_not_called_complete(
+    database: None, get: Get
+) -> None:
+    # It is Wednesday, and the venue has told the first trade of that day alone.
+    with House(seconds=2 * 86400 + 3600) as house:
+        pipeline = house.open()
+        house.feed(trades(11, [(2 * 86400 + 10, 100.0, 1.0, True)]))
+        house.flow.ask(lambda: pipeline.context.set_edge(NEW_YEAR_US + 2 * DAY_US, 11))
+        for timeframe, coverage in (("1m", 1.0), ("1d", 1.0), ("1w", None)):
+            (candle,) = get("/api/strategy/candles", timeframe=timeframe)["candles"]
+            assert candle["coverage"] == coverage
+
+
 # Beyond memory
 
 

@@ -71,6 +71,14 @@ def test_not_ready_before_anything_runs(database: None, get: Get) -> None:
     assert Client().get("/ready").headers["Retry-After"] == "1"
 
 
+def test_refusals_are_answers_and_no_errors_of_ours(
+    database: None, get: Get, caplog: pytest.LogCaptureFixture
+) -> None:
+    get("/ready", 503)
+    get("/api/context", 404, symbol="DOGE")
+    assert caplog.records == []
+
+
 def test_not_ready_while_the_database_is_silent(
     house: House, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +95,7 @@ def test_not_ready_while_the_writer_is_stuck(
     house: House, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "WRITER_S", 0.05)
+    monkeypatch.setattr(readiness, "RECENT_S", 0.0)
     gate = threading.Event()
     monkeypatch.setattr("marketdata.store.writer.writing", lambda: Stuck(gate))
     house.open()
@@ -94,6 +103,18 @@ def test_not_ready_while_the_writer_is_stuck(
     assert get("/ready", 503)["checks"] == {"database": True, "writer": False}
     gate.set()
     until(lambda: Client().get("/ready").status_code == 200)
+
+
+def test_a_writer_with_much_to_do_is_ready(
+    house: House, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "WRITER_S", 0.0)
+    house.open()
+    monkeypatch.setattr(type(house.writer), "depth_rows", 200_000)
+    # It has committed lately, though what waits will take it longer than anybody would wait.
+    assert get("/ready")["checks"]["writer"] is True
+    house.writer.statistics.last_commit_s -= 10
+    assert get("/ready", 503)["checks"]["writer"] is False
 
 
 class Stuck:
