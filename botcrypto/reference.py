@@ -93,9 +93,11 @@ def _kind(told: dict[str, Any]) -> str:
         return f"list of {_kind(told.get('items', {}))}"
     if isinstance(told.get("additionalProperties"), dict):
         return f"object of {_kind(told['additionalProperties'])}"
-    return " ".join([kind, *_bounds(told)])
+    return kind + _bounds(told)
 
 
-def _bounds(told: dict[str, Any]) -> list[str]:
-    words = {"minimum": "≥", "maximum": "≤", "exclusiveMinimum": ">", "exclusiveMaximum": "<"}
-    return [f"{word} {told[name]}" for name, word in words.items() if name in told]
+def _bounds(told: dict[str, Any]) -> str:
+    low, high = told.get("minimum"), told.get("maximum")
+    if low is not None and high is not None:
+        return f" from {low} to {high}"
+    return "" if low is None else f" from {low} on"
