@@ -359,7 +359,7 @@ class Certificate(models.Model):
     expected = models.BigIntegerField()
     held = models.BigIntegerField()
     missing = models.BigIntegerField()
-    duplicates = models.BigIntegerField(help_text="trades that came again and were refused")
+    refused = models.BigIntegerField(help_text="trades that came again, not stored twice")
     sha256 = models.CharField(max_length=64)
     detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
         help_text="the whole certificate"

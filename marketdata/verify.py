@@ -1,18 +1,36 @@
-"""The ledger's answer for a range of time: expected, held, missing, and a certificate over it."""
+"""The ledger's answer for a window of time: expected, held, missing, and a certificate over it."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
+from marketdata import rebuild
+from marketdata.context import DAY, day_window
 from marketdata.core.canonical import ROW, canonical
+from marketdata.core.coverage import Coverage, Reach, count_of, missing_of, reach
+from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Instrument
+from marketdata.core.sessions import SessionCalendar, Window
+from marketdata.models import Absence
 from marketdata.payload import iso
-from marketdata.store import ledger, rows
+from marketdata.store import absences, certificates, edges, instruments, ledger, refusals, rows
+from marketdata.venues import VENUES
+
+# A page of rows becomes columns under the interpreter's lock: so many in ten milliseconds.
+PAGE_ROWS = 20_000
+RANGE = "range"
 
 
-@dataclass(frozen=True, slots=True)
+def wall_us() -> int:
+    """Return this machine's time, microseconds UTC."""
+    return time.time_ns() // 1000
+
+
+@dataclass(slots=True)
 class Held:
     """What is stored of a range of time.
 
@@ -22,85 +40,169 @@ class Held:
         Rows inside the range.
     ends : (first, last) or None
         Lowest and highest of their ids.
-    sha256 : str
-        Over their canonical bytes.
+    sources : dict
+        Rows by origin.
+    digest
+        SHA-256 over their canonical bytes.
     """
 
-    trades: int
-    ends: tuple[int, int] | None
-    sha256: str
+    trades: int = 0
+    ends: tuple[int, int] | None = None
+    sources: dict[str, int] = field(default_factory=dict)
+    digest: Any = field(default_factory=hashlib.sha256)
 
 
-def verified(instrument: Instrument, start_us: int, end_us: int, proof: str) -> dict[str, Any]:
-    """Count what is held in [start_us, end_us) against the venue's ids.
+def window_of(scope: str, day_us: int) -> Window:
+    """Return the UTC day, or the session of a name that starts on it.
+
+    Raises
+    ------
+    BadInputError
+        There is no such session, or it does not open on that day.
+    """
+    if scope == DAY:
+        return day_window(day_us)
+    calendar = SessionCalendar(instruments.trading_sessions())
+    known = [DAY, *(item.name for item in calendar.definitions)]
+    if scope not in known:
+        raise BadInputError(f"a scope of {', '.join(known)} expected, seen {scope!r}")
+    for window in calendar.windows(day_us):
+        if window.name == scope and window.start_us >= day_us:
+            return window
+    raise BadInputError(f"a day on which {scope} opens expected, seen {iso(day_us)[:10]}")
+
+
+def windows_of(day_us: int) -> list[Window]:
+    """Return the UTC day and every session that starts on it."""
+    calendar = SessionCalendar(instruments.trading_sessions())
+    sessions = [w for w in calendar.windows(day_us) if w.start_us >= day_us]
+    return [day_window(day_us), *sessions]
+
+
+def certified(
+    instrument: Instrument,
+    window: Window,
+    now_us: int,
+    page_rows: int = PAGE_ROWS,
+    pause: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Return the certificate of a window; one that is over is counted again only when it changed.
+
+    Parameters
+    ----------
+    pause : callable
+        Called after each page of rows.
+    """
+    is_over = window.end_us <= now_us
+    version = certificates.version(instrument.id, window.start_us, window.end_us)
+    if is_over:
+        known = certificates.stored(instrument.id, window)
+        if known is not None and known.ledger_version == version:
+            return known.detail
+    answer = verified(instrument, window, now_us, page_rows, pause)
+    if is_over and answer["expected"]:
+        certificates.keep(instrument.id, window, answer, version, now_us)
+    return answer
+
+
+def verified(
+    instrument: Instrument,
+    window: Window,
+    now_us: int,
+    page_rows: int = PAGE_ROWS,
+    pause: Callable[[], object] = lambda: None,
+) -> dict[str, Any]:
+    """Count what is held of a window against the venue's ids, row by row.
 
     Notes
     -----
-    The range reaches from the trade after the last one held before it to the one before the first
-    held after it; with no neighbour, from the first to the last id held. A hole over an edge
-    counts whole.
+    The window reaches from the venue's first id of it, or the one after the last trade held before
+    it, to the one before the first held or told after it; with neither, from the first to the last
+    id held. A hole over an edge counts whole.
     """
-    held = _held(instrument.id, start_us, end_us)
-    first_id, last_id, edges = _edges(instrument.id, held, start_us, end_us)
-    ranges = list(ledger.coverage(instrument.id, first_id, last_id).holes(first_id, last_id))
-    missing = sum(last - first + 1 for first, last in ranges)
+    start_us, end_us = window.start_us, window.end_us
+    held = _held(instrument.id, start_us, end_us, page_rows, pause)
+    everything = ledger.coverage(instrument.id)
+    at = _reach(instrument.id, everything, held, start_us, end_us)
+    known = list(absences.listed(instrument.id, at.first, at.last))
+    absent = _of_kind(known, Absence.Kind.EXCHANGE_SIDE)
+    ranges = missing_of(everything, absent, at.first, at.last)
+    given_up = _of_kind(known, Absence.Kind.PERMANENT)
     return {
         "source": instrument.source,
         "symbol": instrument.symbol,
+        "scope": window.name,
         "start": iso(start_us),
         "end": iso(end_us),
-        "expected": held.trades + missing,
+        "as_of": iso(now_us),
+        "expected": held.trades + count_of(ranges),
         "held": held.trades,
-        "missing": missing,
+        "missing": count_of(ranges),
         "ranges": [list(run) for run in ranges],
-        "exchange_side": [],
+        "exchange_side": [list(run) for run in absent.within(at.first, at.last)],
+        "permanent": [list(p) for run in ranges for p in given_up.within(*run)],
+        "reasons": _reasons(known),
         # An id is the row's key: a second row of it cannot be.
         "duplicates": 0,
-        "edges": edges,
-        "proof": proof,
-        "disagreements": ledger.audit(instrument.id, first_id, last_id),
+        "refused": refusals.count(instrument.id, start_us, end_us),
+        "edges": _edges(at),
+        "proof": VENUES[instrument.source].proof,
         "certificate": {
-            "first_id": first_id if held.trades else None,
-            "last_id": last_id if held.trades else None,
+            "first_id": at.first if held.trades else None,
+            "last_id": at.last if held.trades else None,
             "trades": held.trades,
-            "sources": ledger.origins(instrument.id, first_id, last_id) if held.trades else {},
-            "sha256": held.sha256,
+            "sources": held.sources,
+            "sha256": held.digest.hexdigest(),
             "definition": f"SHA-256 over {ROW}, little-endian, row by row",
         },
     }
 
 
-def _held(instrument_id: int, start_us: int, end_us: int) -> Held:
-    trades, digest, ids = 0, hashlib.sha256(), []
-    for page in rows.read_trades(instrument_id, start_us, end_us):
-        trades += len(page)
-        digest.update(canonical(page))
-        ids += [int(page.id[0]), int(page.id[-1])]
-    return Held(trades, (ids[0], ids[-1]) if ids else None, digest.hexdigest())
+def _held(
+    instrument_id: int, start_us: int, end_us: int, page_rows: int, pause: Callable[[], object]
+) -> Held:
+    held = Held()
+    for page in rows.read_trades(instrument_id, start_us, end_us, page_rows):
+        held.trades += len(page)
+        held.digest.update(canonical(page))
+        first = held.ends[0] if held.ends else int(page.id[0])
+        held.ends = first, int(page.id[-1])
+        for part in rebuild.by_origin(instrument_id, page):
+            count = held.sources.get(part.origin, 0) + len(part.trades)
+            held.sources[part.origin] = count
+        pause()
+    return held
 
 
-def _edges(instrument_id: int, held: Held, start_us: int, end_us: int) -> tuple[int, int, str]:
-    """Return the first and last id that the range should hold, and how they are known."""
-    if held.ends is None:
-        return _silence(instrument_id, start_us, end_us)
-    first, last = held.ends
-    everything = ledger.coverage(instrument_id)
-    before = everything.before(first)
-    after = next(iter(everything.within(last + 1, ledger.EVERYTHING[1])), None)
-    edges = "held" if before is None and after is None else "neighbour"
-    return (
-        first if before is None else before + 1,
-        last if after is None else after[0] - 1,
-        edges,
-    )
+def _reach(
+    instrument_id: int, everything: Coverage, held: Held, start_us: int, end_us: int
+) -> Reach:
+    """Return the ids that the window should hold, and how its ends are known."""
+    told = edges.known(instrument_id, start_us, end_us)
+    begin_id, after_id = told.get(start_us), told.get(end_us)
+    if held.ends is not None:
+        return reach(everything, *held.ends, begin_id, after_id)
+    if begin_id is not None and after_id is not None:
+        return Reach(begin_id, after_id - 1, "venue", "venue")
+    # Nothing is held: the window lies in a hole, or the market was quiet, or nobody knows.
+    others = rebuild.others(instrument_id, start_us, end_us)
+    if others.before is None or others.after is None:
+        return Reach(0, -1, "held", "held")
+    return Reach(others.before + 1, others.after - 1, "neighbour", "neighbour")
 
 
-def _silence(instrument_id: int, start_us: int, end_us: int) -> tuple[int, int, str]:
-    """Return the ids of a range in which nothing is held: none, or those of the hole it is in."""
-    segments = ledger.segments(instrument_id)
-    before = max((s.last_id for s in segments if s.first_ts_us < start_us), default=None)
-    after = min((s.first_id for s in segments if s.last_ts_us >= end_us), default=None)
-    if before is None or after is None:
-        return 0, -1, "held"
-    # Where one run of ids spans the range the market was quiet, and nothing can be missing.
-    return before + 1, after - 1, "neighbour"
+def _edges(at: Reach) -> str:
+    if "venue" in (at.begin, at.end):
+        return "venue"
+    return "held" if at.begin == at.end == "held" else "neighbour"
+
+
+def _of_kind(known: list[Absence], kind: str) -> Coverage:
+    return Coverage((a.first_id, a.last_id) for a in known if a.kind == kind)
+
+
+def _reasons(known: list[Absence]) -> list[dict[str, Any]]:
+    return [
+        {"first_id": a.first_id, "last_id": a.last_id, "kind": a.kind, "reason": a.reason}
+        for a in known
+    ]

@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('expected', models.BigIntegerField()),
                 ('held', models.BigIntegerField()),
                 ('missing', models.BigIntegerField()),
-                ('duplicates', models.BigIntegerField(help_text='trades that came again and were refused')),
+                ('refused', models.BigIntegerField(help_text='trades that came again, not stored twice')),
                 ('sha256', models.CharField(max_length=64)),
                 ('detail', models.JSONField(help_text='the whole certificate')),
                 ('ledger_version', models.CharField(help_text='hash of the ledger it stands on', max_length=64)),

@@ -10,6 +10,7 @@ from datetime import time as clock
 import pytest
 
 from marketdata.backfill.inlet import Inlet
+from marketdata.core.sessions import Window
 from marketdata.core.trades import Trades
 from marketdata.models import (
     BackfillChunk,
@@ -40,7 +41,7 @@ def stored() -> Trades:
 def certificate() -> dict:
     btc = instruments.find("binance_ws", SYMBOL)
     assert ledger.audit(btc.id) == []
-    return verified(btc, DAY_US, DAY_US + DAY_LONG_US, "id_exact")["certificate"]
+    return verified(btc, Window("day", "", DAY_US, DAY_US + DAY_LONG_US), 0)["certificate"]
 
 
 def vwap_of(trades: Trades) -> float:
@@ -339,7 +340,7 @@ def test_microseconds_of_a_file_are_cut_to_the_resolution_of_pages(run, serve, t
         assert run(settings, via=via, span=span).status == "completed"
         assert same(stored(), trades)
         btc = instruments.find("binance_ws", SYMBOL)
-        hashes.append(verified(btc, *span, "id_exact")["certificate"]["sha256"])
+        hashes.append(verified(btc, Window("range", "", *span), 0)["certificate"]["sha256"])
         forget(btc)
     assert hashes[0] == hashes[1]
 

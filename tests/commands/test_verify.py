@@ -8,13 +8,22 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from marketdata import verify as module
 from marketdata.core.instrument import Grid
 from marketdata.core.trades import Trades
-from marketdata.models import ID_BITS, CoverageSegment, Trade
+from marketdata.management.commands import verify as command
+from marketdata.models import (
+    ID_BITS,
+    Certificate,
+    CoverageSegment,
+    Edge,
+    Trade,
+    TradingSession,
+)
 from marketdata.store import instruments
 from marketdata.store.tape import open_tape
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
-from tests.store.stored import run_of, store
+from tests.store.stored import Immediate, run_of, store
 
 pytestmark = pytest.mark.django_db
 GRID = Grid(Decimal("0.01"), Decimal(1))
@@ -47,10 +56,12 @@ def test_a_whole_day_is_certified(btc):
     store(btc.id, run_of(105, 4), "rest")
     answer, code = answer_of("--date", "2024-01-01")
     assert code == 0
-    certificate = answer.pop("certificate")
+    certificate, as_of = answer.pop("certificate"), answer.pop("as_of")
+    assert as_of > "2026-01-01"
     assert answer == {
         "source": "binance_ws",
         "symbol": "BTCUSDT",
+        "scope": "day",
         "start": "2024-01-01T00:00:00.000Z",
         "end": "2024-01-02T00:00:00.000Z",
         "expected": 9,
@@ -58,7 +69,10 @@ def test_a_whole_day_is_certified(btc):
         "missing": 0,
         "ranges": [],
         "exchange_side": [],
+        "permanent": [],
+        "reasons": [],
         "duplicates": 0,
+        "refused": 0,
         "edges": "held",
         "proof": "id_exact",
         "disagreements": [],
@@ -143,6 +157,8 @@ def test_a_ledger_that_lies_is_found(btc):
         ["--start", "2024-01-02", "--end", "2024-01-02"],
         ["--date", "01.02.2024"],
         ["--date", "2024-01-01", "--source", "kraken"],
+        ["--start", "2024-01-01", "--end", "2024-01-02", "--scope", "london"],
+        ["--date", "2094-01-01", "--repair"],
     ],
 )
 def test_bad_arguments_end_with_code_two(btc, options):
@@ -155,6 +171,101 @@ def test_nothing_stored_ends_with_code_one():
     with pytest.raises(CommandError, match="no trade of BTCUSDT") as caught:
         verify("--date", "2024-01-01")
     assert caught.value.returncode == 1
+
+
+def absent(instrument, first, last, kind, reason):
+    Immediate().put_absence(instrument.id, [(first, last)], kind, reason, MONDAY)
+
+
+def test_what_the_venue_lacks_is_told_apart_from_what_is_missing(btc):
+    store(btc.id, tape(*((id, MONDAY + id, 1, 1, True) for id in (5, 9, 20))))
+    absent(btc, 6, 8, "exchange_side", "the venue does not have them")
+    absent(btc, 12, 14, "permanent", "given up after 8 attempts")
+    answer, code = answer_of("--date", "2024-01-01")
+    assert (answer["expected"], answer["held"], answer["missing"], code) == (13, 3, 10, 1)
+    assert answer["ranges"] == [[10, 19]]
+    assert answer["exchange_side"] == [[6, 8]]
+    assert answer["permanent"] == [[12, 14]]
+    assert answer["reasons"][1] == {
+        "first_id": 12, "last_id": 14, "kind": "permanent", "reason": "given up after 8 attempts",
+    }  # fmt: skip
+    text, _ = verify("--date", "2024-01-01")
+    assert "          6..8 not at the venue\n" in text
+    assert "reason    12..14 given up after 8 attempts\n" in text
+    absent(btc, 10, 19, "exchange_side", "the venue does not have them")
+    answer, code = answer_of("--date", "2024-01-01")
+    assert (answer["expected"], answer["missing"], answer["permanent"], code) == (3, 0, [], 0)
+
+
+def test_the_venues_edges_bound_the_day(btc):
+    store(btc.id, run_of(100, 5))
+    Edge.objects.create(instrument_id=btc.id, start_us=MONDAY, first_id=98)
+    Edge.objects.create(instrument_id=btc.id, start_us=MONDAY + DAY_US, first_id=107)
+    answer, code = answer_of("--date", "2024-01-01")
+    assert (answer["ranges"], answer["edges"], code) == ([[98, 99], [105, 106]], "venue", 1)
+    answer, code = answer_of("--start", "2024-01-01", "--end", "2024-01-01T12:00:00")
+    assert (answer["scope"], answer["ranges"]) == ("range", [[98, 99]])
+
+
+def test_a_day_of_which_only_the_venue_knows_is_missing_whole(btc):
+    store(btc.id, run_of(1, 5))
+    for shift, first_id in ((1, 10), (2, 30)):
+        Edge.objects.create(
+            instrument_id=btc.id, start_us=MONDAY + shift * DAY_US, first_id=first_id
+        )
+    answer, code = answer_of("--date", "2024-01-02")
+    assert (answer["held"], answer["ranges"], answer["edges"], code) == (0, [[10, 29]], "venue", 1)
+
+
+def test_a_session_has_a_certificate_of_its_own(btc):
+    nine = MONDAY + 9 * HOUR
+    rows = ((1, MONDAY), (3, nine), (5, nine + 1), (7, MONDAY + 20 * HOUR))
+    store(btc.id, tape(*((id, at, 1, 1, True) for id, at in rows)))
+    answer, code = answer_of("--date", "2024-01-01", "--scope", "london")
+    assert (answer["scope"], answer["start"][11:16], answer["end"][11:16]) == (
+        "london",
+        "08:00",
+        "12:00",
+    )
+    assert (answer["held"], answer["ranges"], code) == (2, [[2, 2], [4, 4], [6, 6]], 1)
+    with pytest.raises(CommandError, match="a scope of day, london, overlap expected") as caught:
+        verify("--date", "2024-01-01", "--scope", "tokyo")
+    assert caught.value.returncode == 2
+    TradingSession.objects.filter(name="london").update(weekdays="23456")
+    with pytest.raises(CommandError, match="a day on which london opens expected, seen 2024-01-01"):
+        verify("--date", "2024-01-01", "--scope", "london")
+
+
+def test_a_certificate_is_kept_and_made_anew_when_the_ledger_changed(btc, monkeypatch):
+    store(btc.id, tape(*((id, MONDAY + id, 1, 1, True) for id in (5, 6, 9))))
+    first, _ = answer_of("--date", "2024-01-01")
+    row = Certificate.objects.get()
+    assert (row.scope, row.start_us, row.end_us) == ("day", MONDAY, MONDAY + DAY_US)
+    assert (row.expected, row.held, row.missing) == (5, 3, 2)
+    assert row.sha256 == first["certificate"]["sha256"]
+    monkeypatch.setattr(module, "verified", None)  # nothing is counted again
+    assert answer_of("--date", "2024-01-01")[0] == first
+    monkeypatch.undo()
+    for change in (
+        lambda: store(btc.id, run_of(7, 1), "rest"),
+        lambda: absent(btc, 8, 8, "exchange_side", "not there"),
+        lambda: Edge.objects.create(instrument_id=btc.id, start_us=MONDAY, first_id=4),
+        lambda: store(btc.id, tape((11, MONDAY + DAY_US, 1, 1, True))),
+    ):
+        before = Certificate.objects.get().detail
+        change()
+        assert answer_of("--date", "2024-01-01")[0] != before
+    row = Certificate.objects.get()
+    # 4 is missing, 8 is not at the venue, 10 is missing before the next day's first.
+    assert (row.expected, row.held, row.missing) == (6, 4, 2)
+    assert row.detail["ranges"] == [[4, 4], [10, 10]]
+
+
+def test_a_day_that_is_not_over_is_counted_each_time(btc, monkeypatch):
+    store(btc.id, run_of(1, 5))
+    monkeypatch.setattr(command, "wall_us", lambda: MONDAY + HOUR)
+    assert answer_of("--date", "2024-01-01")[0]["held"] == 5
+    assert not Certificate.objects.exists()
 
 
 @pytest.mark.realdata

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandParser
 
 from marketdata.backfill import jobs
-from marketdata.backfill.bar import shown
-from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.jobs import Request
-from marketdata.backfill.means import means_of
 from marketdata.backfill.outcome import Outcome
 from marketdata.backfill.plan import VIAS
-from marketdata.backfill.runner import Runner
-from marketdata.conf import conf
-from marketdata.core.errors import BadInputError, BotCryptoError
+from marketdata.core.errors import BadInputError
 from marketdata.core.timeframe import DAY_US, open_us
+from marketdata.management.fetching import backfilled
 from marketdata.management.output import (
     WORK_FAILED,
     add_instrument,
     bad_argument,
-    failed,
     parse_time,
     print_json,
     refuse_bad_settings,
 )
 from marketdata.payload import iso
-from marketdata.store.lock import DatabaseLock, LockedError
-from marketdata.store.writer import Writer
-
-# How long a command goes on without a single trade; a daemon would wait for days.
-PATIENCE_S = 120.0
 
 
 class Command(BaseCommand):
@@ -69,9 +52,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_bad_settings()
         request = _request(options)
-        stop = threading.Event()
-        with _signals(stop):
-            outcome = _backfilled(request, stop)
+        outcome = backfilled(request, "manage.py backfill")
         if options["json"]:
             print_json(self.stdout, outcome.answer())
         else:
@@ -106,62 +87,6 @@ def _range(options: dict[str, Any]) -> tuple[int, int]:
         day_us = open_us(parse_time(date), DAY_US)
         return day_us, day_us + DAY_US
     return parse_time(start), parse_time(end)
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM stop after the page at hand, the second at once."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in before:
-        signal.signal(number, ask)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _backfilled(request: Request, stop: threading.Event) -> Outcome:
-    settings = conf()
-    try:
-        with DatabaseLock(settings.database_path, "manage.py backfill"):
-            call_command("migrate", verbosity=0, interactive=False)
-            return _run(request, stop)
-    except LockedError as error:
-        raise failed(f"{error}\n{_ask_daemon(request)}") from error
-    except BotCryptoError as error:
-        raise failed(error) from error
-
-
-def _run(request: Request, stop: threading.Event) -> Outcome:
-    """Run a job with a writer of its own; draw its progress in this thread."""
-    writer = Writer()
-    writer.start()
-    try:
-        job = jobs.opened(request, jobs.wall_us())
-        means = means_of(request.source, conf(), stop)
-        runner = Runner(job, means, Inlet(writer), PATIENCE_S)
-        return shown(runner, sys.stderr)
-    finally:
-        writer.stop()
-
-
-def _ask_daemon(request: Request) -> str:
-    settings = conf()
-    body = (
-        f'{{"source":"{request.source}","symbol":"{request.symbol}","via":"{request.via}",'
-        f'"start":"{iso(request.start_us)}","end":"{iso(request.end_us)}"}}'
-    )
-    return (
-        "a running daemon does it for you: POST /api/backfill/jobs, for example\n"
-        f"  curl -H 'X-API-Key: (API_KEY)' -H 'Content-Type: application/json' -d '{body}' "
-        f"http://{settings.host}:{settings.backend_port}/api/backfill/jobs"
-    )
 
 
 def _page(outcome: Outcome, request: Request) -> str:
