@@ -17,7 +17,7 @@ from marketdata.models import CoverageSegment
 from marketdata.models import Event as EventRow
 from marketdata.payload import bars_payload, encode
 from marketdata.pipeline import BASE, Pipeline
-from marketdata.store import ledger
+from marketdata.store import absences, ledger, restatements
 from marketdata.store.bars import finished_bars, stored_bars
 
 Begin = tuple[int, int]
@@ -37,7 +37,7 @@ class Recent:
     is_all : bool
         There are no older ones in memory.
     runs : list of (first, last)
-        Ids held, of those between the first and the last of the bars.
+        Ids held, or not at the venue, of those between the first and the last of the bars.
     begin : (id, us) or None
         From which id, and since when, the oldest bar should hold all; None where nobody knows.
     watermark_us : int
@@ -66,7 +66,10 @@ def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
         bars=bars,
         length_us=series.length_us,
         is_all=len(bars) < wanted,
-        runs=list(pipeline.context.held.within(first, last)),
+        runs=[
+            *pipeline.context.held.within(first, last),
+            *pipeline.context.absent.within(first, last),
+        ],
         begin=_begin(pipeline.context, *bars[0]) if bars else None,
         watermark_us=pipeline.watermark_us,
     )
@@ -135,6 +138,8 @@ def _claim_stored(held: Coverage, instrument_id: int, bars: Bars) -> None:
         last = max(bar.last_id for _, bar in bars)
         for low, high in ledger.coverage(instrument_id, first, last):
             held.add(low, high)
+        for low, high in absences.coverage(instrument_id, absences.Kind.EXCHANGE_SIDE):
+            held.add(low, high)
 
 
 def _stored_begin(instrument_id: int, bar: Bar) -> Begin | None:
@@ -176,6 +181,7 @@ def events(
     """
     mine = EventRow.objects.filter(instrument_id=instrument_id, ts_us__gte=since_us)
     stored = [Event(row.kind, row.ts_us, row.detail) for row in mine.order_by("-id")[:limit]]
+    stored += restatements.events(instrument_id, since_us, limit)
     newest = [event for event in reversed(fresh) if event.ts_us >= since_us][:limit]
     known = {_identity(event) for event in newest}
     older = [event for event in stored if _identity(event) not in known]

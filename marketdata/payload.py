@@ -49,6 +49,7 @@ def coverage_payload(coverage: ScopeCoverage, proof: str) -> dict[str, Any]:
         "proof": proof,
         "edges": coverage.edges,
         "ranges": [list(run) for run in coverage.ranges[:100]],
+        "exchange_side": [list(run) for run in coverage.exchange_side[:100]],
         "sources": coverage.sources,
     }
 

@@ -77,7 +77,10 @@ class ProfileRow(Schema):
 
 
 class Coverage(Schema):
-    """Which of the venue's trades are held."""
+    """Which of the venue's trades are held.
+
+    `ranges` are missing ids, `exchange_side` those the venue itself does not have; a hundred each.
+    """
 
     expected: int
     held: int
@@ -86,6 +89,7 @@ class Coverage(Schema):
     proof: Proof
     edges: Literal["venue", "neighbour", "held"]
     ranges: list[list[int]]
+    exchange_side: list[list[int]]
     sources: dict[str, int]
 
 

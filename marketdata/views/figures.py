@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from marketdata.payload import iso
+
 UP, DOWN, FLAT = "up", "down", "flat"
 ARROWS = {UP: "▲", DOWN: "▼", FLAT: "■"}
 UNKNOWN = "–"
@@ -38,6 +40,13 @@ PROOFS = {
     "overlap": "by overlap: fetched pages share trades",
     "cadence": "by cadence only",
     "none": "none",
+}
+# What happened to some trades, by the kind of event.
+OF_TRADES = {
+    "gap": "missing",
+    "gap_closed": "refilled",
+    "hole_exchange_side": "the venue does not have",
+    "hole_permanent": "given up",
 }
 MOST_RANGES = 6
 MOST_SYMBOLS = 3
@@ -266,17 +275,25 @@ def event_text(event: dict[str, Any]) -> str:
     """Return what an event tells, in words."""
     detail = event["detail"]
     match event["kind"]:
-        case "gap":
-            count = detail["last_id"] - detail["first_id"] + 1
-            return f"{count:,} trades missing, ids {detail['first_id']}–{detail['last_id']}"
-        case "gap_closed":
-            count = detail["last_id"] - detail["first_id"] + 1
-            return f"{count:,} trades refilled, ids {detail['first_id']}–{detail['last_id']}"
+        case kind if kind in OF_TRADES:
+            count = number(detail["last_id"] - detail["first_id"] + 1, 0)
+            return f"{count} trades {OF_TRADES[kind]}, ids {detail['first_id']}–{detail['last_id']}"
         case "session_change":
             return f"session {detail['from']} → {detail['to']}"
         case "day_roll":
             return "a new UTC day begins"
+        case "restated":
+            return restated_text(detail)
         case "grid_refined":
             return f"finer grid: tick {detail['tick']}, lot {detail['lot']}"
         case kind:
             return str(kind).replace("_", " ")
+
+
+def restated_text(detail: dict[str, Any]) -> str:
+    """Return what a number was restated to, and why."""
+    at = iso(detail["start_us"])[11:16]
+    what = {"candle": f"candle {detail['name']} {at}", "day": "UTC day"}
+    name = what.get(detail["what"], f"session {detail['name']}")
+    trades = [number(detail[side]["trades"], 0) for side in ("old", "new")]
+    return f"{name} restated ({detail['cause']}): {trades[0]} → {trades[1]} trades"

@@ -76,6 +76,7 @@ def test_every_field_of_the_contract_is_there_and_right(house: House, get: Get) 
         "proof": "id_exact",
         "edges": "venue",
         "ranges": [],
+        "exchange_side": [],
         "sources": {"live": 4},
     }
     definition = answer["definition"]

@@ -259,6 +259,23 @@ EVENTS = [
     {"kind": "day_roll", "ts": "", "detail": {}},
     {"kind": "grid_refined", "ts": "", "detail": {"tick": "0.001", "lot": "1"}},
     {"kind": "feed_state", "ts": "", "detail": {}},
+    {"kind": "hole_exchange_side", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},
+    {"kind": "hole_permanent", "ts": "", "detail": {"first_id": 5, "last_id": 6}},
+    *(
+        {
+            "kind": "restated",
+            "ts": "",
+            "detail": {
+                "what": what,
+                "name": name,
+                "start_us": 1_704_067_260_000_000,
+                "cause": "refill",
+                "old": {"trades": 12},
+                "new": {"trades": 1024},
+            },
+        }
+        for what, name in (("candle", "1m"), ("day", "day"), ("session", "london"))
+    ),
 ]
 
 

@@ -83,6 +83,36 @@ def test_holes_newest_first():
         ("day_roll", {}, "a new UTC day begins"),
         ("grid_refined", {"tick": "0.001", "lot": "1"}, "finer grid: tick 0.001, lot 1"),
         ("feed_state", {}, "feed state"),
+        (
+            "hole_exchange_side",
+            {"first_id": 5, "last_id": 6, "reason": "the venue does not have them"},
+            "2 trades the venue does not have, ids 5–6",
+        ),
+        ("hole_permanent", {"first_id": 5, "last_id": 5, "reason": "x"}, "1 trades given up"),
+        (
+            "restated",
+            {
+                "what": "candle",
+                "name": "1m",
+                "start_us": 1_704_067_260_000_000,
+                "cause": "refill",
+                "old": {"trades": 12},
+                "new": {"trades": 1024},
+            },
+            "candle 1m 00:01 restated (refill): 12 → 1,024 trades",
+        ),
+        (
+            "restated",
+            {
+                "what": "session",
+                "name": "london",
+                "start_us": 0,
+                "cause": "late",
+                "old": {"trades": 1},
+                "new": {"trades": 2},
+            },
+            "session london restated (late): 1 → 2 trades",
+        ),
     ],
 )
 def test_event_text(kind, detail, text):

@@ -19,6 +19,13 @@ const PROOFS = {
   cadence: "by cadence only",
   none: "none",
 };
+// What happened to some trades, by the kind of event.
+const OF_TRADES = {
+  gap: "missing",
+  gap_closed: "refilled",
+  hole_exchange_side: "the venue does not have",
+  hole_permanent: "given up",
+};
 const MOST_RANGES = 6;
 const MOST_SYMBOLS = 3;
 
@@ -203,13 +210,25 @@ export function backfillText({ backfill_status: status, backfill_progress: progr
 }
 
 export function eventText({ kind, detail }) {
-  const count = () => number(detail.last_id - detail.first_id + 1, 0);
+  const trades = OF_TRADES[kind];
+  if (trades) {
+    const count = number(detail.last_id - detail.first_id + 1, 0);
+    return `${count} trades ${trades}, ids ${detail.first_id}–${detail.last_id}`;
+  }
   switch (kind) {
-    case "gap": return `${count()} trades missing, ids ${detail.first_id}–${detail.last_id}`;
-    case "gap_closed": return `${count()} trades refilled, ids ${detail.first_id}–${detail.last_id}`;
     case "session_change": return `session ${detail.from} → ${detail.to}`;
     case "day_roll": return "a new UTC day begins";
+    case "restated": return restatedText(detail);
     case "grid_refined": return `finer grid: tick ${detail.tick}, lot ${detail.lot}`;
     default: return kind.replaceAll("_", " ");
   }
+}
+
+/** What a number was restated to, and why. */
+function restatedText(detail) {
+  const at = new Date(detail.start_us / 1000).toISOString().slice(11, 16);
+  const what = { candle: `candle ${detail.name} ${at}`, day: "UTC day" };
+  const name = what[detail.what] ?? `session ${detail.name}`;
+  const [old, fresh] = [detail.old, detail.new].map(({ trades }) => number(trades, 0));
+  return `${name} restated (${detail.cause}): ${old} → ${fresh} trades`;
 }
