@@ -15,19 +15,24 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from marketdata import live, telemetry
+from marketdata.backfill.auditor import Auditor, Parts
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.service import BackfillService
 from marketdata.conf import Conf
 from marketdata.context import DAY, ScopeCoverage
+from marketdata.core.coverage import Run
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.feeds.flow import EventTape, Flow, Name
 from marketdata.feeds.source import Source, wall_us
+from marketdata.models import Absence, Restatement
 from marketdata.payload import event_payload
 from marketdata.publisher import Publisher
+from marketdata.store import restatements
 from marketdata.store.board import Board
 from marketdata.store.lock import DatabaseLock
+from marketdata.store.restatements import Cause, What
 from marketdata.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -36,6 +41,7 @@ log = logging.getLogger(__name__)
 # 5 ms at every turn: at 5,000 messages a second that reader falls 2.4 s behind, with this 0.2 ms.
 SWITCH_INTERVAL_S = 0.0001
 LABELS = {"generated": "simulated", "recorded": "replay"}
+OF_JOBS = (Cause.BACKFILL, Cause.ARCHIVE)
 ROW_BUCKETS = (1.0, 10.0, 100.0, 1_000.0, 10_000.0, 100_000.0)
 
 
@@ -81,9 +87,23 @@ class Daemon:
         }
         self._days: dict[Name, frozenset[int]] = {}
         inlet = Inlet(
-            self.writer, self._holds, self._deliver, lambda: self.flow.ask(_nothing, 60.0)
+            self.writer,
+            self._holds,
+            self._deliver,
+            lambda: self.flow.ask(_nothing, 60.0),
+            self._lacks,
         )
         self.backfill = BackfillService(settings, inlet)
+        may_fetch = settings.context_backfill_enabled
+        self.auditor = Auditor(
+            Parts(
+                names=lambda: list(self.flow.lanes),
+                inlet=inlet,
+                submit=self.backfill.submit if may_fetch else None,
+                give_up=self._give_up,
+            )
+        )
+        self.writer.on_restated = self._restated
         self._lock = DatabaseLock(settings.database_path, what)
         self._held = ExitStack()
 
@@ -108,6 +128,8 @@ class Daemon:
         for source in self.sources.values():
             source.start()
         self.backfill.start()
+        if self.label != "replay":
+            self.auditor.start()
 
     def _live(self) -> live.Live:
         return live.Live(
@@ -137,6 +159,7 @@ class Daemon:
         self.publisher.stop()
         for source in self.sources.values():
             source.stop(2.0)
+        self.auditor.stop(1.0)
         self.backfill.stop(2.0)
         self.flow.stop(2.0)
         for source in self.sources.values():
@@ -198,13 +221,31 @@ class Daemon:
     def _deliver(self, source: str, symbol: str, batch: Batch) -> None:
         self.flow.put_history(source, symbol, batch)
 
+    def _lacks(self, instrument: Instrument, run: Run, reason: str) -> None:
+        self._keep_absent(instrument, run, Absence.Kind.EXCHANGE_SIDE, reason)
+
+    # Called in the thread of the auditor.
+
+    def _give_up(self, instrument: Instrument, run: Run, reason: str) -> None:
+        self._keep_absent(instrument, run, Absence.Kind.PERMANENT, reason)
+
+    def _keep_absent(self, instrument: Instrument, run: Run, kind: str, reason: str) -> None:
+        lane = self.flow.lanes.get((instrument.source, instrument.symbol))
+        if lane is None:
+            self.writer.put_absence(instrument.id, [run], kind, reason, wall_us())
+        else:
+            self.sources[instrument.source].lacks(lane.pipeline, run, kind, reason)
+
     # Called in the threads of flow and writer.
 
-    def _covered(self, name: Name, days: list[ScopeCoverage]) -> None:
+    def _covered(self, name: Name, coverage: list[ScopeCoverage]) -> None:
         source = self.sources[name[0]]
-        source.covered(name[1], days)
+        source.covered(name[1], coverage)
         scopes = self.flow.lanes[name].pipeline.context.scopes()
-        self._days[name] = frozenset(x.window.start_us for x in scopes if x.window.name == DAY)
+        days = {x.window.start_us for x in scopes if x.window.name == DAY}
+        # Of a day from before the start a late trade may be in memory, and no more.
+        since_us = source.sinks[name[1]].since_us
+        self._days[name] = frozenset(day_us for day_us in days if day_us >= since_us)
         if source.client.label and live.is_running() and not live.now().label:
             # A venue that our settings point to says by itself that it is no real one.
             live.now().label = LABELS.get(source.client.label, "simulated")
@@ -212,9 +253,20 @@ class Daemon:
     def _happened(self, instrument: Instrument, event: Event) -> None:
         if event.kind == "gap":
             self.gaps[instrument.source] += 1
+        if event.kind == "day_roll":
+            self.auditor.wake()
         name = (instrument.source, instrument.symbol)
         message = {"type": "event", **event_payload(event)}
         self.publisher.tell(lambda key: (key.source, key.symbol) == name, message)
+
+    def _restated(self, rows: list[Restatement]) -> None:
+        """Tell of what changed while people look; a backfill's minutes would bury the rest."""
+        followed = {lane.pipeline.instrument.id: lane for lane in list(self.flow.lanes.values())}
+        for row in rows:
+            lane = followed.get(row.instrument_id)
+            is_minute_of_job = row.what == What.CANDLE and row.cause in OF_JOBS
+            if lane is not None and not is_minute_of_job:
+                self.tape.event(lane.pipeline.instrument, restatements.event(row))
 
     def _flushed(self, rows: int, seconds: float) -> None:
         self.write_rows.add(rows)

@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from django.db.models import Max
+
 from marketdata.backfill.plan import VIAS, checked_range
 from marketdata.conf import SOURCES
 from marketdata.core.errors import BadInputError
@@ -141,3 +143,8 @@ def recovered() -> int:
 def waiting() -> BackfillJob | None:
     """Return the job to run next, or None."""
     return BackfillJob.objects.filter(status=Status.QUEUED).order_by("id").first()
+
+
+def newest_end_us() -> int:
+    """Return when the newest job ended, 0 where none has."""
+    return BackfillJob.objects.aggregate(at=Max("finished_us"))["at"] or 0

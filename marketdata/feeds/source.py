@@ -229,11 +229,12 @@ class Source:
             clock: Callable[[], int] = wall_us
             if self.is_replay:
                 clock = lambda: pipeline.watermark_us  # noqa: E731  (a tape's clock is its own)
-            self.sinks[symbol].clock = clock
+            sink = self.sinks[symbol]
+            sink.clock, sink.since_us = clock, self._since_us(pipeline, clock())
             self.flow.add(pipeline, clock)
             self.repair.forgo(symbol, absences.coverage(instrument.id))
             if not self.is_replay:
-                self._restore(pipeline, clock())
+                self._restore(pipeline, sink.since_us, clock())
             self._restored.add(symbol)
             self._ask_venue(pipeline, clock)
         except BotCryptoError as error:
@@ -275,20 +276,27 @@ class Source:
         self.sinks[instrument.symbol] = sink
         return pipeline
 
-    def _restore(self, pipeline: Pipeline, now_us: int) -> None:
-        """Read the stored part of the present day back into the pipeline."""
-        instrument, day_us = pipeline.instrument, open_us(now_us, DAY_US)
+    def _since_us(self, pipeline: Pipeline, now_us: int) -> int:
+        """Return when the day or, if that is earlier, a session that runs began."""
+        if self.is_replay:
+            return 0
+        running = pipeline.context.calendar.at(now_us)
+        return min([open_us(now_us, DAY_US), *(window.start_us for window in running)])
+
+    def _restore(self, pipeline: Pipeline, since_us: int, now_us: int) -> None:
+        """Read what is stored since a time back into the pipeline."""
+        instrument, sink = pipeline.instrument, self.sinks[pipeline.instrument.symbol]
+        day_us = open_us(now_us, DAY_US)
         count = 0
-        for trades in rows.read_trades(instrument.id, day_us, day_us + DAY_US):
+        for trades in rows.read_trades(instrument.id, since_us, day_us + DAY_US):
             for batch in rebuild.by_origin(instrument.id, trades):
                 self.flow.put_history(self.name, instrument.symbol, batch, is_stored=True)
                 count += len(batch.trades)
             if self._stopping.is_set():
                 return
         self.flow.ask(lambda: None, timeout_s=60.0)
-        others = rebuild.others(instrument.id, day_us, day_us + DAY_US)
-        minutes = restatements.minutes(instrument.id, day_us, day_us + DAY_US)
-        sink = self.sinks[instrument.symbol]
+        others = rebuild.others(instrument.id, since_us, day_us + DAY_US)
+        minutes = restatements.minutes(instrument.id, since_us, day_us + DAY_US)
         self.flow.ask(lambda: others.tell(pipeline.context))
         self.flow.ask(lambda: sink.reconcile(minutes))
         if count:

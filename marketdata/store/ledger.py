@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from django.db import connection
 from django.db.models import Q, Subquery
 from django.db.models.functions import Coalesce
 
@@ -14,6 +16,15 @@ from marketdata.models import ID_BITS, CoverageSegment, Trade
 from marketdata.store import absences
 
 EVERYTHING = (0, (1 << ID_BITS) - 1)
+HOLES = """
+SELECT before_id + 1, first_id - 1, before_us, first_ts_us, before_origin FROM (
+    SELECT first_id, first_ts_us,
+           LAG(last_id) OVER near AS before_id,
+           LAG(last_ts_us) OVER near AS before_us,
+           LAG(origin) OVER near AS before_origin
+    FROM marketdata_coveragesegment WHERE instrument_id = %s
+    WINDOW near AS (ORDER BY first_id)
+) AS pairs WHERE first_id > before_id + 1 ORDER BY first_id"""
 
 
 def claim(instrument_id: int, trades: Trades, origin: str) -> None:
@@ -113,6 +124,39 @@ def coverage(instrument_id: int, first: int = EVERYTHING[0], last: int = EVERYTH
 
 def _clipped(found: Iterable[CoverageSegment], first: int, last: int) -> Iterable[tuple[int, int]]:
     return ((max(first, s.first_id), min(last, s.last_id)) for s in found)
+
+
+@dataclass(frozen=True, slots=True)
+class Hole:
+    """Ids between two segments that are not held.
+
+    Parameters
+    ----------
+    first_id, last_id : int
+        Inclusive.
+    after_us, before_us : int
+        Times of the trades held on both sides, microseconds UTC.
+    origin : str
+        Where the trades before it came from: after live ones somebody listened, and stopped.
+    """
+
+    first_id: int
+    last_id: int
+    after_us: int
+    before_us: int
+    origin: str
+
+
+def holes(instrument_id: int) -> list[Hole]:
+    """Return everything that is not held between the first and the last id held, ascending.
+
+    Notes
+    -----
+    The database compares neighbours: a day may have tens of thousands of segments, and few holes.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(HOLES, [instrument_id])
+        return [Hole(*row) for row in cursor.fetchall()]
 
 
 def origins(instrument_id: int, first: int, last: int) -> dict[str, int]:

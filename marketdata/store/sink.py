@@ -39,6 +39,12 @@ class StoreSink:
     clock : callable
         Microseconds UTC, for what is restated.
 
+    Attributes
+    ----------
+    since_us : int
+        From when on the pipeline holds all that is stored. Of minutes and windows that begin
+        earlier it may hold a part only, which must not replace the whole.
+
     Notes
     -----
     A stored minute is a claim: it was published as closed. So minutes that are being filled in,
@@ -50,6 +56,7 @@ class StoreSink:
         self.writer = writer
         self.clock = clock
         self.pipeline: Pipeline | None = None
+        self.since_us = 0
         self.live_since_us = 0
         self._levels_at_s = self._minutes_at_s = time.monotonic()
         self._written: dict[Key, tuple[int, bool]] = {}
@@ -79,6 +86,8 @@ class StoreSink:
 
     def _minute(self, event: Event) -> None:
         start_us, cause = event.detail["open_us"], Cause.LATE
+        if start_us < self.since_us:
+            return
         if event.kind == "candle_restated":
             cause = self._restated[start_us] = CAUSES[event.detail["origin"]]
         elif 0 < self.live_since_us <= start_us:
@@ -121,7 +130,9 @@ class StoreSink:
             return
         series = self.pipeline.series[BASE]
         for start_us, bar in series.bars():
-            if series.is_closed(start_us) and stored.get(start_us) != bar.trades:
+            if start_us < self.since_us or not series.is_closed(start_us):
+                continue
+            if stored.get(start_us) != bar.trades:
                 self._pending.setdefault(start_us, Cause.REFILL)
 
     def levels(
@@ -169,7 +180,9 @@ class StoreSink:
             window, key = scope.window, (scope.window.name, scope.window.start_us)
             is_over = window.end_us + GRACE_US <= now_us
             state = (scope.trades, is_over and not is_filling)
-            if window.name == OFF or self._written.get(key) == state:
+            if window.name == OFF or window.start_us < self.since_us:
+                continue
+            if self._written.get(key) == state:
                 continue
             if is_over and is_filling and not at_once:
                 continue

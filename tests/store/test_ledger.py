@@ -9,6 +9,7 @@ from marketdata.core.events import ORIGINS
 from marketdata.core.trades import Trades
 from marketdata.models import ID_BITS, CoverageSegment, Trade
 from marketdata.store import ledger
+from marketdata.store.ledger import Hole
 from marketdata.store.writer import insert_trades
 from tests.core.invented import MONDAY
 from tests.store.stored import new_instrument, run_of, segments, store
@@ -171,3 +172,18 @@ def test_the_audit_finds_every_kind_of_damage(damage, word):
     assert [word in line for line in ledger.audit(instrument_id)] == [True]
     # Beside the damage all is well.
     assert ledger.audit(instrument_id, 0, 3) == []
+
+
+def test_holes_tell_their_neighbours_times_and_who_came_before():
+    instrument_id, other = new_instrument(), new_instrument()
+    store(other, run_of(1, 50))
+    store(instrument_id, run_of(10, 5), "live")
+    store(instrument_id, run_of(15, 2), "rest")
+    store(instrument_id, run_of(30, 2), "live")
+    store(instrument_id, run_of(40, 1), "live")
+    assert ledger.holes(instrument_id) == [
+        Hole(17, 29, MONDAY + 16_000, MONDAY + 30_000, "rest"),
+        Hole(32, 39, MONDAY + 31_000, MONDAY + 40_000, "live"),
+    ]
+    assert ledger.holes(other) == []
+    assert ledger.holes(other + 1) == []
