@@ -58,6 +58,19 @@ class Means:
         """Return the id of the first trade at or after a time, or None."""
         return self.client.first_id(self.channel.name, symbol, ts_us, Priority.BACKFILL)
 
+    def has_before(self, symbol: str, first_id: int) -> bool:
+        """Tell whether the venue has the trade before one; where it has not, there may be none.
+
+        Notes
+        -----
+        How far back pages reach is not documented, and has been seen to be no farther than some
+        hundreds of millions of trades.
+        """
+        if first_id == 0:
+            return True
+        page = self.page(symbol, first_id - 1)
+        return len(page) > 0 and int(page.id[0]) == first_id - 1
+
     def last_id(self, symbol: str, start_us: int, end_us: int) -> int | None:
         """Return the id of the last trade of [start_us, end_us), or None.
 

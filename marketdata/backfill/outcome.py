@@ -144,7 +144,7 @@ def _keep_told(
     instrument: Instrument, held: Coverage, found: Evidence, inlet: Inlet, now_us: int
 ) -> None:
     """Keep what the venue told: where days begin, and which ids it does not have."""
-    for start_us, first_id in _edges(found.parts).items():
+    for start_us, first_id in _edges(found.parts, found.works).items():
         inlet.writer.put_row(
             Edge(instrument_id=instrument.id, start_us=start_us, first_id=first_id)
         )
@@ -153,9 +153,18 @@ def _keep_told(
     inlet.settle()
 
 
-def _edges(parts: Sequence[Part]) -> dict[int, int]:
-    """Return the first ids that the venue told, by the time from which they count."""
+def _edges(parts: Sequence[Part], works: Sequence[Work]) -> dict[int, int]:
+    """Return the first ids that the venue told, by the time from which they count.
+
+    Notes
+    -----
+    Pages may not reach back as far as files do: the lower id counts.
+    """
     told = {p.start_us: p.first_id for p in parts if p.is_told and p.first_id is not None}
+    for work in works:
+        start_us = work.chunk.start_us
+        if work.read and work.read.rows and start_us in told:
+            told[start_us] = min(told[start_us], work.read.first_id)
     last = parts[-1] if parts else None
     if last is not None and last.last_id is not None and last.is_told and last.is_to_midnight:
         told[last.end_us] = last.last_id + 1

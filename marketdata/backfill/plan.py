@@ -27,12 +27,16 @@ class Part:
         Half-open, microseconds UTC.
     first_id, last_id : int or None
         Inclusive; None where the venue was not asked. `last_id` below `first_id`: no trades.
+    is_proven : bool
+        Whether the venue also has the trade before the first; else its pages may just not reach
+        back any farther.
     """
 
     start_us: int
     end_us: int
     first_id: int | None = None
     last_id: int | None = None
+    is_proven: bool = True
 
     @property
     def day_us(self) -> int:
@@ -142,7 +146,12 @@ def stretches(start_us: int, end_us: int) -> list[Run]:
 
 
 def parts_of(
-    start_us: int, end_us: int, first_ids: Mapping[int, int | None], last_id: int | None
+    start_us: int,
+    end_us: int,
+    first_ids: Mapping[int, int | None],
+    last_id: int | None,
+    *,
+    is_proven: bool = True,
 ) -> list[Part]:
     """Cut a range into days and give each its ids.
 
@@ -153,13 +162,19 @@ def parts_of(
         none; an empty mapping where the venue was not asked.
     last_id : int or None
         The last id before the end; None where there is none.
+    is_proven : bool
+        Whether the venue has the trade before the first one, too.
     """
     spans = stretches(start_us, end_us)
     if not first_ids:
         return [Part(*span) for span in spans]
     firsts = [first_ids[start] for start, _ in spans]
     return [
-        Part(*span, *_ids(firsts[at : at + 2], is_last=at + 1 == len(spans), last_id=last_id))
+        Part(
+            *span,
+            *_ids(firsts[at : at + 2], is_last=at + 1 == len(spans), last_id=last_id),
+            is_proven=is_proven or firsts[at] != firsts[0],
+        )
         for at, span in enumerate(spans)
     ]
 
@@ -181,7 +196,7 @@ def plan(parts: Sequence[Part], held: Coverage, rules: Rules) -> list[Chunk]:
 
 
 def _chunks(part: Part, holes: tuple[Run, ...], rules: Rules) -> list[Chunk]:
-    if part.is_told and not holes:
+    if part.is_told and not holes and (part.is_proven or not _takes_archive(part, (), rules)):
         return []
     if _takes_archive(part, holes, rules):
         return [Chunk("archive", part.start_us, part.end_us, holes)]
@@ -201,7 +216,10 @@ def _takes_archive(part: Part, holes: tuple[Run, ...], rules: Rules) -> bool:
     if rules.now_us < expected_us or rules.newest_only:
         return False
     # Where REST tells of no trades it may just not reach back so far.
-    return not part.is_told or sum(1 for _ in pages(holes, rules.page_limit)) > FEW_PAGES
+    return (
+        not (part.is_told and part.is_proven)
+        or sum(1 for _ in pages(holes, rules.page_limit)) > FEW_PAGES
+    )
 
 
 def pages(runs: Sequence[Run], limit: int) -> Iterator[int]:

@@ -25,8 +25,10 @@ from marketdata.store import lake
 from marketdata.store.lake import DamagedError, Draft, Manifest
 from marketdata.store.tape import Tape, open_tape
 
-# Large enough to be cheap, small enough that the parent never holds the interpreter for long.
 BATCH = 20_000
+# A transaction of 25,000 rows costs 7 % less a row than of 12,500; of 50,000 2 % less than that,
+# but for longer the writer keeps others from the interpreter.
+HANDED_ROWS = 25_000
 NICENESS = 10
 # A day's file may end with trades that are stamped a moment after midnight.
 MARGIN_US = MINUTE_US
@@ -256,15 +258,29 @@ def _drafted(parts: Iterable[Trades], draft: Draft, task: Task) -> Iterator[Trad
 def _handed_on(parts: Iterable[Trades], task: Task, out: IO[bytes]) -> dict[str, Any]:
     """Write the trades of the range to the parent and return what they were."""
     rows, first_id, last_id = 0, 1 << 62, -1
-    for trades in parts:
-        inside = (trades.ts_us >= task["start_us"]) & (trades.ts_us < task["end_us"])
-        kept = trades if inside.all() else trades[inside]
-        if not len(kept):
-            continue
+    for kept in _joined(_inside(parts, task)):
         rows += len(kept)
         first_id, last_id = min(first_id, int(kept.id.min())), max(last_id, int(kept.id.max()))
         wire.put_trades(out, kept)
     return {"rows": rows, "first_id": first_id if rows else 0, "last_id": last_id}
+
+
+def _inside(parts: Iterable[Trades], task: Task) -> Iterator[Trades]:
+    for trades in parts:
+        inside = (trades.ts_us >= task["start_us"]) & (trades.ts_us < task["end_us"])
+        if inside.any():
+            yield trades if inside.all() else trades[inside]
+
+
+def _joined(parts: Iterable[Trades]) -> Iterator[Trades]:
+    waiting: list[Trades] = []
+    for trades in parts:
+        waiting.append(trades)
+        if sum(map(len, waiting)) >= HANDED_ROWS:
+            yield Trades.concat(waiting)
+            waiting = []
+    if waiting:
+        yield Trades.concat(waiting)
 
 
 TASKS: dict[str, Callable[[Task, IO[bytes]], dict[str, Any]]] = {

@@ -12,6 +12,7 @@ from marketdata.core.candles import candle
 from marketdata.core.counted import count
 from marketdata.core.coverage import Coverage
 from marketdata.core.errors import OffGridError
+from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.sessions import OFF
 from marketdata.core.timeframe import DAY_US
@@ -126,8 +127,8 @@ def _pipeline(instrument: Instrument, start_us: int, end_us: int, check: Check) 
     pipeline = rebuild.new_pipeline(instrument)
     for trades in rows.read_trades(instrument.id, start_us, end_us, READ_ROWS):
         check()
-        for batch in rebuild.by_origin(instrument.id, trades):
-            pipeline.feed(batch, is_stored=True)
+        # Levels and minutes do not tell where trades came from.
+        pipeline.feed(Batch(trades), is_stored=True)
     rebuild.others(instrument.id, start_us, end_us).tell(pipeline.context)
     return pipeline
 

@@ -114,6 +114,9 @@ class Runner:
     def _fetched(self) -> Evidence:
         """Fetch until nothing is left, or nothing more can be had."""
         found = Evidence()
+        if self.job.via != "rest" and self.job.start_us + DAY_US <= self.clock():
+            # It takes a third of a second to start; the venue is asked meanwhile.
+            self.means.reader.warm()
         try:
             self._patiently(self.target.open)
             found = replace(found, before=self._coverage())
@@ -178,22 +181,32 @@ class Runner:
             return parts_of(job.start_us, job.end_us, {}, None)
         self.progress.say("asking the venue for the first and last id")
         try:
-            first_ids, last_id = self._patiently(self._ids)
+            return self._patiently(self._told_parts)
         except StoppedError:
             raise
         except BotCryptoError as error:
             if not self._can_do_without_ids():
                 raise
             log.warning("files alone tell what there is symbol=%s error=%s", job.symbol, error)
-            first_ids, last_id = {}, None
-        return parts_of(job.start_us, job.end_us, first_ids, last_id)
+            return parts_of(job.start_us, job.end_us, {}, None)
 
-    def _ids(self) -> tuple[dict[int, int | None], int | None]:
-        """Return the first id of each day, and the last one before the end."""
+    def _told_parts(self) -> list[Part]:
+        """Ask for the first id of each day, and the last one before the end."""
         job, means = self.job, self.means
         last_id = means.last_id(job.symbol, job.start_us, job.end_us)
         starts = [start_us for start_us, _ in stretches(job.start_us, job.end_us)]
-        return {start_us: means.first_id(job.symbol, start_us) for start_us in starts}, last_id
+        first_ids = {start_us: means.first_id(job.symbol, start_us) for start_us in starts}
+        first_id = first_ids[job.start_us]
+        is_proven = first_id is None or job.via == "rest" or self._is_begin(first_id)
+        return parts_of(job.start_us, job.end_us, first_ids, last_id, is_proven=is_proven)
+
+    def _is_begin(self, first_id: int) -> bool:
+        """Tell whether a range begins with an id, and not just what the venue's pages reach."""
+        instrument = self.target.instrument
+        origins = ledger.origins(instrument.id, first_id, first_id) if instrument else {}
+        if first_id - 1 in self._coverage() or not origins.keys().isdisjoint({"archive", "file"}):
+            return True
+        return self.means.has_before(self.job.symbol, first_id)
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Ask until it is well, refused for good, or too long."""

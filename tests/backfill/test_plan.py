@@ -100,6 +100,19 @@ def test_no_trade_since_the_start_is_nothing_to_fetch():
     assert plan(parts, Coverage(), rules(now=DAY + 5 * MINUTE_US)) == []
 
 
+def test_where_pages_may_not_reach_back_the_file_is_looked_at():
+    firsts = {DAY: 95_000, DAY + DAY_US: 100_000}
+    parts = parts_of(DAY, DAY + 2 * DAY_US, firsts, 103_000, is_proven=False)
+    # Only the day in which they begin is in doubt; few pages are enough for the next.
+    assert [part.is_proven for part in parts] == [False, True]
+    assert [c.origin for c in plan(parts, Coverage(), rules())] == ["archive", "rest"]
+    # What is held does not settle it, the file does.
+    held = Coverage([(95_000, 103_000)])
+    assert [c.origin for c in plan(parts, held, rules())] == ["archive"]
+    assert plan(parts, held, rules(tried=frozenset({DAY}))) == []
+    assert plan(parts, held, rules("rest")) == []
+
+
 def test_finished_days_come_by_file_and_the_present_one_by_page():
     now = DAY + 2 * DAY_US + 12 * HOUR_US
     firsts = {DAY: 0, DAY + DAY_US: 50_000, DAY + 2 * DAY_US: 100_000}

@@ -17,6 +17,7 @@ from marketdata.models import (
     BackfillJob,
     Candle,
     DailyLevel,
+    Edge,
     HostState,
     SessionStat,
     TradingSession,
@@ -271,6 +272,18 @@ def test_a_file_that_lacks_trades_is_completed_by_pages(run, serve, tmp_path, da
     assert (outcome.status, outcome.missing, outcome.exchange_side) == ("completed", 0, [])
     assert same(stored(), day)
     assert certificate()["sources"] == {"archive": TOTAL - 501, "rest": 501}
+
+
+def test_where_pages_do_not_reach_back_the_file_tells_the_rest(run, serve, tmp_path, day):
+    # The venue's pages begin with the last ten; its file has the whole day.
+    venue, archive = serve(day[-10_000:]), serve(day)
+    settings = replace(settings_of(venue.rest_url, tmp_path), binance_archive_url=archive.rest_url)
+    outcome = run(settings)
+    assert (outcome.status, outcome.trades, outcome.missing) == ("completed", TOTAL, 0)
+    assert same(stored(), day)
+    assert Edge.objects.get(start_us=DAY_US).first_id == FIRST
+    # That is settled now.
+    assert run(settings).chunks == 0
 
 
 def test_the_archive_alone_says_what_it_lacks(run, serve, tmp_path, day):
