@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-PORT = 8572
+PORT = 0
 PATHS = {"/api/context": "/api/context?rows=50", "bare Django": "/bare", "/health": "/health"}
 GOAL_RATIO, GOAL_P99_MS = 5.0, 100.0
 
@@ -69,14 +70,23 @@ def word(is_met: bool) -> str:
     return "met" if is_met else "missed"
 
 
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
 def main(connections: int = 16, seconds: int = 4, runs: int = 5) -> None:
     """Start the server, measure, stop it."""
+    global PORT  # noqa: PLW0603  (one server at a time)
+    PORT = free_port()
     server = str(Path(__file__).with_name("served.py"))
     command = [sys.executable, server, f"--port={PORT}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
-            process.stdout.readline()
+            assert "listening" in process.stdout.readline(), "the server did not start"
             asyncio.run(measure(connections, seconds, runs))
         finally:
             process.terminate()

@@ -149,8 +149,7 @@ class _Pace:
         window_s = self.sent_s[0] + WINDOW_S if is_full else 0.0
         return max(window_s, self.even_s - (AT_ONCE - 1) * STEP_S)
 
-    def sent(self) -> None:
-        now_s = time.monotonic()
+    def sent(self, now_s: float) -> None:
         self.sent_s.append(now_s)
         self.even_s = max(self.even_s, now_s) + STEP_S
 
@@ -188,8 +187,9 @@ class Outlet:
 
     def is_free(self) -> bool:
         """Tell whether the client has taken enough of what was sent."""
-        is_read = len(self._unread or ()) < MOST_UNREAD
-        return is_read and not self._is_paused and self._sending is None
+        if self._is_paused or self._sending is not None:
+            return False
+        return self._unread is None or len(self._unread) < MOST_UNREAD
 
     def pump(self) -> None:
         """Send what may go now; the rest follows by itself."""
@@ -197,13 +197,15 @@ class Outlet:
             if not self.is_free():
                 self._be_patient()
                 return
-            wait_s = self._pace.due_s() - time.monotonic()
+            now_s = time.monotonic()
+            wait_s = self._pace.due_s() - now_s
             if wait_s > 0:
                 self._turn = self._loop.call_later(wait_s, self._take_turn)
                 return
             frame = self._next()
             if frame is None:
                 return
+            self._pace.sent(now_s)
             self._write(frame)
 
     def _next(self) -> Frame | None:
@@ -230,7 +232,6 @@ class Outlet:
                 timer.cancel()
 
     def _write(self, frame: Frame) -> None:
-        self._pace.sent()
         if frame.number is not None and self._unread is not None:
             self._unread.append(frame.number)
         waiting = self.line.write(frame)
