@@ -33,6 +33,7 @@ from marketdata.store import restatements
 from marketdata.store.board import Board
 from marketdata.store.lock import DatabaseLock
 from marketdata.store.restatements import Cause, What
+from marketdata.store.soundness import check_after_crash
 from marketdata.store.writer import Writer
 
 log = logging.getLogger(__name__)
@@ -111,6 +112,7 @@ class Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         self._held.enter_context(self._lock)
         try:
+            check_after_crash(self.settings.database_path)
             call_command("migrate", verbosity=0, interactive=False)
             self._start()
         except BaseException:
