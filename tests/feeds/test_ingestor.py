@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
+import websocket
+
 from marketdata.core.trades import Trades
-from marketdata.feeds.ingestor import plausible
+from marketdata.feeds import ingestor as ingestor_module
+from marketdata.feeds.ingestor import Ingestor, Watch, plausible
+from tests.feeds.listening import VENUE, Listener, until
+from tests.feeds.wire import Line, frame, serving
 
 NOW_US = 1_700_000_000_000_000
 HOUR_US = 3_600_000_000
@@ -26,3 +33,64 @@ def test_a_trade_of_the_far_future_is_refused_alone():
     assert trades.id.tolist() == [1, 3]
     assert [error.reason for error in errors] == ["time"]
     assert "trade 2" in errors[0].detail
+
+
+def reader(url: str, watch: Watch, listener: Listener) -> Ingestor:
+    return Ingestor(
+        url,
+        VENUE.channels["aggTrade"],
+        ["BTCUSDT"],
+        watch,
+        listener,
+        lambda: time.time_ns() // 1000,
+        lambda: None,
+    )
+
+
+def trade(id: int) -> bytes:
+    return (
+        f'{{"e":"aggTrade","E":1,"s":"BTCUSDT","a":{id},"p":"64000.10","q":"0.030","f":1,"l":1,'
+        f'"T":1760000000098,"m":true,"M":true}}'
+    ).encode()
+
+
+def test_a_line_on_which_nobody_answers_a_ping_is_given_up(monkeypatch, no_leaks):
+    monkeypatch.setattr(ingestor_module, "PONG_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(ingestor_module, "POLL_S", 0.05)
+    listener = Listener()
+
+    def frozen(line: Line) -> None:
+        line.shake_hands(frame(trade(7)))
+        # As a machine that lost its power: the connection stands and nothing comes.
+        assert line.read_frame()[0] == websocket.ABNF.OPCODE_PING
+        line.wait_for_end()
+
+    with serving(frozen) as url:
+        thread = reader(url, Watch(stale_s=30, dead_s=60, ping_s=0.2), listener)
+        thread.start()
+        thread.join(5)
+    assert not thread.is_alive()
+    assert listener.ids == {"BTCUSDT": [7]}
+    assert "no answer to a ping" in str(thread.error)
+
+
+def test_a_quiet_market_on_a_line_that_answers_is_kept(monkeypatch, no_leaks):
+    monkeypatch.setattr(ingestor_module, "POLL_S", 0.05)
+    listener = Listener()
+
+    def quiet(line: Line) -> None:
+        line.shake_hands(frame(trade(7)))
+        for _ in range(3):
+            opcode, payload = line.read_frame()
+            assert opcode == websocket.ABNF.OPCODE_PING
+            line.send(payload, websocket.ABNF.OPCODE_PONG)
+        line.send(trade(8))
+        line.wait_for_end()
+
+    with serving(quiet) as url:
+        thread = reader(url, Watch(stale_s=30, dead_s=60, ping_s=0.1), listener)
+        thread.start()
+        until(lambda: listener.count() == 2)
+        thread.stop()
+        thread.join(5)
+    assert thread.error is None

@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 
 from marketdata.feeds.supervisor import BLOCKED_S, Supervisor
+from marketdata.simulator.rules import Rules
 from marketdata.simulator.server import Simulator
 from tests.feeds.listening import QUICK, Listener, supervised, until
 
@@ -138,6 +139,17 @@ def test_an_old_connection_is_replaced_without_a_hole(start, venue):
     assert len(listener.held()) == 1, "the overlap of two connections misses nothing"
     assert supervisor.reconnects == 0
     assert "backoff" not in listener.states
+
+
+def test_pings_of_the_venue_are_answered_in_time():
+    rules = Rules(ping_every_s=0.3, pong_within_s=0.8)
+    listener = Listener()
+    with Simulator.generated(["BTCUSDT"], rate=40.0, rules=rules) as venue:
+        supervisor = supervised(venue.ws_url, listener)
+        supervisor.start()
+        until(lambda: listener.count() > 60)
+        supervisor.stop()
+    assert supervisor.reconnects == 0
 
 
 def test_an_announced_shutdown_is_left_before_it_comes(start, venue):
