@@ -4,7 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import OperationalError, connection, connections
 
 from marketdata.core.candles import Candle
 from marketdata.core.errors import BadTradesError
@@ -161,6 +161,26 @@ def test_a_locked_database_is_waited_for(btc, impatient, writer):
     assert writer.flush()
     assert held_ids(btc.id) == list(range(1, 51))
     assert (writer.last_error, writer.depth_rows) == ("", 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_full_database_is_waited_for(btc, monkeypatch, transactional_db):
+    # A limit of pages is to SQLite what a full disk is: SQLITE_FULL in the middle of a flush.
+    options = connections.settings["default"]["OPTIONS"]
+    freed = options["init_command"]
+    full = freed + "; PRAGMA max_page_count=1"
+    monkeypatch.setitem(options, "init_command", full)
+    writer = Writer(flush_s=0.01)
+    writer.start()
+    writer.put_trades(btc.id, Batch(run_of(1, 5000)))
+    until(lambda: writer.statistics.retries >= 2)
+    assert "full" in writer.last_error
+    assert writer.depth_rows == 5000
+    monkeypatch.setitem(options, "init_command", freed)
+    assert writer.flush()
+    assert held_ids(btc.id) == list(range(1, 5001))
+    assert segments(btc.id) == [(1, 5000, "live")]
+    assert writer.stop()
 
 
 @pytest.mark.django_db(transaction=True)
