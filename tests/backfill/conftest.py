@@ -69,6 +69,7 @@ def settings_of(url: str, folder: Path, **more: Any) -> Conf:
         "binance_rate_limit_per_minute": 100_000,
         "backfill_public_delay_ms": 0,
         "backfill_retry_base": 0.01,
+        "backfill_cooldown_seconds": 0.2,
         "backfill_cache_dir": str(folder / "cache"),
         "binance_api_timeout": 5.0,
         **more,

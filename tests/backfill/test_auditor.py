@@ -11,7 +11,15 @@ from marketdata.backfill import jobs
 from marketdata.backfill.auditor import ASKED_BY, MOST_ATTEMPTS, Auditor, Parts
 from marketdata.backfill.inlet import Inlet
 from marketdata.core.instrument import Grid
-from marketdata.models import Absence, BackfillJob, Certificate, DailyLevel, Edge, Restatement
+from marketdata.models import (
+    Absence,
+    BackfillJob,
+    Candle,
+    Certificate,
+    DailyLevel,
+    Edge,
+    Restatement,
+)
 from marketdata.store import instruments
 from marketdata.verify import verified, window_of
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
@@ -184,21 +192,49 @@ def test_windows_that_are_over_get_their_certificates(desk, btc):
 
 def test_a_day_whose_levels_are_not_those_of_its_trades_is_stated_again(desk, btc):
     wednesday = MONDAY + 2 * DAY_US
+    at(btc, (0, wednesday - 1))
     store(btc.id, run_of(1, 20, start_us=wednesday + 9 * HOUR))
     desk.look()
-    assert (DailyLevel.objects.get().trades, DailyLevel.objects.get().is_final) == (20, True)
+    day = DailyLevel.objects.filter(day_us=wednesday)
+    assert (day.get().trades, day.get().is_final) == (20, True)
     assert not Restatement.objects.exists()
     # A trade came late, after a restart that had yesterday no longer in memory.
     store(btc.id, run_of(21, 1, start_us=wednesday + 9 * HOUR))
     desk.held_us = {wednesday}
     desk.look()
-    assert DailyLevel.objects.get().trades == 20
+    assert day.get().trades == 20
     desk.held_us = set()
     store(btc.id, run_of(22, 1, start_us=wednesday + 9 * HOUR))
     desk.look()
-    assert DailyLevel.objects.get().trades == 22
+    assert day.get().trades == 22
     row = Restatement.objects.get(what="day")
     assert (row.old["trades"], row.new["trades"], row.cause) == (20, 22, "late")
+
+
+def test_minutes_that_lost_their_rows_are_stated_again(desk, btc):
+    store(btc.id, run_of(1, 20, start_us=MONDAY + 9 * HOUR))
+    desk.look()
+    assert Candle.objects.get().trades == 20
+    Candle.objects.all().delete()
+    store(btc.id, run_of(21, 1, start_us=MONDAY + 9 * HOUR))
+    DailyLevel.objects.update(trades=21)
+    # Its scope is still in memory, but memory keeps the minutes of two days only.
+    desk.held_us = {MONDAY}
+    desk.look()
+    assert Candle.objects.get().trades == 21
+
+
+def test_a_day_that_a_job_is_filling_is_looked_at_when_it_has_ended(desk, btc):
+    store(btc.id, run_of(1, 20, start_us=MONDAY + 9 * HOUR))
+    job = BackfillJob.objects.create(
+        source=btc.source, symbol=btc.symbol, status="running", created_us=0,
+        start_us=MONDAY, end_us=MONDAY + DAY_US,
+    )  # fmt: skip
+    desk.look()
+    assert not Certificate.objects.exists()
+    jobs.keep(job, status="completed", finished_us=NOW)
+    desk.auditor._turn()
+    assert Certificate.objects.get(scope="day").held == 20
 
 
 def test_an_end_of_a_job_is_looked_at_within_a_minute(desk, btc):
