@@ -95,3 +95,8 @@ def coverage(instrument_id: int, *kinds: str) -> Coverage:
     if kinds:
         rows = rows.filter(kind__in=kinds)
     return Coverage(rows.values_list("first_id", "last_id"))
+
+
+def coverage_of(found: Iterable[Absence]) -> Coverage:
+    """Return the ids of some absences."""
+    return Coverage((absence.first_id, absence.last_id) for absence in found)

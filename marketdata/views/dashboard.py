@@ -51,15 +51,16 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     try:
         asked = _asked(request)
     except answers.UnknownNameError as error:
-        return _unknown(request, error)
+        return unknown(request, error)
     page = {
         "asked": asked,
         "venue": VENUES[asked.source].title,
         "instruments": links.instruments(asked),
+        "proof_url": links.proof(asked.source, asked.symbol),
         "timeframes": links.timeframes(asked),
         "chart": charts.state(),
         "library_url": f"{reverse('vendor', args=[charts.BUNDLE])}?v={charts.state()['version']}",
-        "mode": _mode(asked),
+        "mode": mode_of(asked),
         "is_running": live.is_running(),
         "connections": _connections(),
         "backfill": backfill_text(readiness.ready_answer()),
@@ -69,7 +70,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     except (answers.NotReadyError, TimeoutError) as error:
         return render(request, "marketdata/waiting.html", {**page, "reason": str(error)})
     except answers.UnknownNameError as error:
-        return _unknown(request, error)
+        return unknown(request, error)
     return render(request, "marketdata/dashboard.html", page)
 
 
@@ -88,7 +89,7 @@ def _asked(request: HttpRequest) -> Asked:
     return Asked(source, symbol, request.GET.get("scope", DAY), timeframe)
 
 
-def _unknown(request: HttpRequest, error: answers.UnknownNameError) -> HttpResponse:
+def unknown(request: HttpRequest, error: answers.UnknownNameError) -> HttpResponse:
     """Answer 404 with the instruments there are."""
     page = {"detail": error.detail, "instruments": links.instruments()}
     return render(request, "marketdata/unknown.html", page, status=404)
@@ -158,7 +159,7 @@ def _health(health: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _mode(asked: Asked) -> str:
+def mode_of(asked: Asked) -> str:
     """Return `simulated`, `replay`, or nothing: what the page must say about the data."""
     if live.is_running():
         return live.now().label

@@ -39,6 +39,11 @@ class Asked:
         return f"{reverse('dashboard')}?{urlencode(query)}"
 
 
+def proof(source: str, symbol: str, **more: str) -> str:
+    """Return the URL of an instrument's proof."""
+    return f"{reverse('proof')}?{urlencode({'symbol': symbol, 'source': source, **more})}"
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A choice of a switcher."""
