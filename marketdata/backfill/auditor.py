@@ -27,7 +27,14 @@ from marketdata.core.instrument import Instrument
 from marketdata.core.sessions import Window
 from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, open_us
 from marketdata.models import BackfillJob
-from marketdata.store import absences, certificates, edges, instruments, ledger
+from marketdata.store import (
+    absences,
+    certificates,
+    edges,
+    instruments,
+    ledger,
+    restatements,
+)
 from marketdata.store.ledger import Hole
 from marketdata.store.restatements import Cause
 from marketdata.verify import certified, windows_of
@@ -133,12 +140,11 @@ class Auditor(threading.Thread):
         """Look after one instrument's holes and certificates."""
         now_us = self.parts.clock()
         is_due = now_us - self._looked_us.get(instrument.id, 0) >= ALL_EVERY_US
-        if is_due:
-            self._ask_for(instrument, now_us)
         days = REACH_DAYS if is_due else 1
         for shift in range(days + 1):
             self._certify(instrument, open_us(now_us, DAY_US) - shift * DAY_US, now_us)
         if is_due:
+            self._ask_for(instrument, now_us)
             self._looked_us[instrument.id] = now_us
 
     # Holes.
@@ -198,7 +204,9 @@ class Auditor(threading.Thread):
     # Certificates.
 
     def _certify(self, instrument: Instrument, day_us: int, now_us: int) -> None:
-        if not ledger.segments_at(instrument.id, day_us, day_us + DAY_US):
+        has_any = ledger.segments_at(instrument.id, day_us, day_us + DAY_US)
+        # What a job is filling is looked at when it has ended.
+        if not has_any or jobs.is_open(instrument.source, instrument.symbol, day_us):
             return
         for window in windows_of(day_us):
             if window.end_us + MINUTE_US > now_us:
@@ -211,13 +219,21 @@ class Auditor(threading.Thread):
 
     def _count(self, instrument: Instrument, window: Window, now_us: int) -> None:
         answer = certified(instrument, window, now_us, READ_ROWS, self._check)
-        holds = self.parts.inlet.holds(instrument.source, instrument.symbol, window.start_us)
-        if window.name != DAY or holds or not answer["held"]:
+        if window.name != DAY or not answer["held"] or self._is_live(instrument, window, now_us):
             return
-        if not is_stated(instrument, window.start_us, answer["held"]):
-            claim = Claim(Cause.LATE, is_final=not answer["missing"])
+        minutes = restatements.minutes(instrument.id, window.start_us, window.end_us)
+        is_right = is_stated(instrument, window.start_us, answer["held"])
+        if not is_right or sum(minutes.values()) != answer["held"]:
+            is_known = answer["edges"] != "held"
+            claim = Claim(Cause.LATE, is_final=is_known and not answer["missing"])
             writer = self.parts.inlet.writer
             restate(instrument, window.start_us, now_us, writer, check=self._check, claim=claim)
+
+    def _is_live(self, instrument: Instrument, window: Window, now_us: int) -> bool:
+        """Tell whether a live pipeline states a day; of older ones it keeps no minutes."""
+        is_recent = window.start_us >= open_us(now_us, DAY_US) - DAY_US
+        holds = self.parts.inlet.holds(instrument.source, instrument.symbol, window.start_us)
+        return is_recent and holds
 
     def _check(self) -> None:
         """Let others work. Raises StoppedError at the end."""

@@ -11,6 +11,7 @@ from django.db.models import Max
 from marketdata.backfill.plan import VIAS, checked_range
 from marketdata.conf import SOURCES
 from marketdata.core.errors import BadInputError
+from marketdata.core.timeframe import DAY_US
 from marketdata.models import BackfillChunk, BackfillJob
 from marketdata.store.lock import writing
 
@@ -148,3 +149,9 @@ def waiting() -> BackfillJob | None:
 def newest_end_us() -> int:
     """Return when the newest job ended, 0 where none has."""
     return BackfillJob.objects.aggregate(at=Max("finished_us"))["at"] or 0
+
+
+def is_open(source: str, symbol: str, day_us: int) -> bool:
+    """Tell whether a job that waits or runs may bring trades of a UTC day."""
+    mine = BackfillJob.objects.filter(source=source, symbol=symbol, status__in=OPEN)
+    return mine.filter(start_us__lt=day_us + DAY_US, end_us__gt=day_us).exists()

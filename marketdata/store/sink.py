@@ -61,7 +61,7 @@ class StoreSink:
         self._levels_at_s = self._minutes_at_s = time.monotonic()
         self._written: dict[Key, tuple[int, bool]] = {}
         self._pending: dict[int, str] = {}
-        self._restated: dict[int, str] = {}
+        self._brought: list[tuple[int, int, str]] = []
         self._refills = Refills()
 
     def trades(self, instrument: Instrument, batch: Batch) -> None:
@@ -69,9 +69,12 @@ class StoreSink:
         self.writer.put_trades(instrument.id, batch)
         if batch.origin == "live":
             self.live_since_us = self.live_since_us or int(batch.trades.ts_us[0])
-        elif self.live_since_us and self.pipeline is not None:
+            return
+        ts_us = batch.trades.ts_us
+        self._brought.append((int(ts_us.min()), int(ts_us.max()), CAUSES[batch.origin]))
+        if self.live_since_us and self.pipeline is not None:
             # Levels were shown without these; what lies before the feed was never shown.
-            late = batch.trades[batch.trades.ts_us >= self.live_since_us]
+            late = batch.trades[ts_us >= self.live_since_us]
             final = {key for key, (_, is_final) in self._written.items() if is_final}
             self._refills.add(self.pipeline.context, late, final)
 
@@ -89,7 +92,7 @@ class StoreSink:
         if start_us < self.since_us:
             return
         if event.kind == "candle_restated":
-            cause = self._restated[start_us] = CAUSES[event.detail["origin"]]
+            cause = CAUSES[event.detail["origin"]]
         elif 0 < self.live_since_us <= start_us:
             self._store_minute(start_us, cause)
             return
@@ -192,10 +195,15 @@ class StoreSink:
             snapshot = context.snapshot_of(scope, window.name, as_of_us)
             row = level_row(snapshot, scope.hash(context.instrument.grid), is_final=state[1])
             self.writer.put_levels(row, self._cause(window), now_us)
-        self._restated.clear()
+        self._brought.clear()
 
     def _cause(self, window: Window) -> str:
-        causes = [cause for start, cause in self._restated.items() if window.holds(start)]
+        """Return how the trades came that changed a window since it was stored."""
+        causes = [
+            cause
+            for first_us, last_us, cause in self._brought
+            if first_us < window.end_us and last_us >= window.start_us
+        ]
         return causes[-1] if causes else Cause.LATE
 
 
