@@ -19,13 +19,18 @@ from django.http import HttpRequest, HttpResponse
 
 from marketdata.models import (
     ID_BITS,
+    Absence,
     Candle,
+    Certificate,
     CoverageSegment,
     DailyLevel,
+    Edge,
     Event,
     FeedState,
     HostState,
     Instrument,
+    Refusal,
+    Restatement,
     SessionStat,
     Trade,
     TradingSession,
@@ -40,7 +45,10 @@ else:
 
 # Pages beyond this are reached by an id, not by paging: an OFFSET reads all it skips.
 NEWEST = 10_000
-EVENTS = ("gap", "gap_closed", "grid_refined", "session_change", "day_roll")
+EVENTS = (
+    "gap", "gap_closed", "hole_exchange_side", "hole_permanent", "grid_refined", "session_change",
+    "day_roll",
+)  # fmt: skip
 # The one word of a list's own filter in its URL.
 OFFERED = "of"
 Column = Callable[[Any], str]
@@ -213,12 +221,52 @@ class CoverageSegmentAdmin(ReadOnlyAdmin):
     ordering = ("-instrument_id", "-first_id")
 
 
+@admin.register(Absence)
+class AbsenceAdmin(ReadOnlyAdmin):
+    """Ids that cannot be had, and why."""
+
+    list_display = (instrument, "first_id", "last_id", "kind", "reason", moment("found_us"))
+
+
+@admin.register(Edge)
+class EdgeAdmin(ReadOnlyAdmin):
+    """The first ids of days, as the venue told them."""
+
+    list_display = (moment("start_us"), instrument, "first_id")
+
+
+@admin.register(Refusal)
+class RefusalAdmin(ReadOnlyAdmin):
+    """Trades that came again, by their minute."""
+
+    list_display = (moment("minute_us"), instrument, "trades")
+
+
+@admin.register(Restatement)
+class RestatementAdmin(ReadOnlyAdmin):
+    """Numbers that were published and have changed."""
+
+    list_display = (
+        moment("ts_us"), instrument, "what", "name", moment("start_us"), "cause", "old", "new",
+    )  # fmt: skip
+
+
+@admin.register(Certificate)
+class CertificateAdmin(ReadOnlyAdmin):
+    """What windows that are over were counted to hold."""
+
+    list_display = (
+        moment("start_us"), instrument, "scope", "expected", "held", "missing", "refused",
+        "sha256", moment("as_of_us"),
+    )  # fmt: skip
+
+
 class LevelsAdmin(ReadOnlyAdmin):
     """What days and sessions have in common."""
 
     levels = (
         "open", "high", "low", "close", "vwap", "poc", "vah", "val", "volume", "delta", "trades",
-        "expected", "held",
+        "expected", "held", "is_final",
     )  # fmt: skip
 
 

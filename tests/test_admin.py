@@ -12,13 +12,18 @@ from marketdata.admin import NEWEST, ReadOnlyAdmin
 from marketdata.core.trades import Trades
 from marketdata.models import (
     ID_BITS,
+    Absence,
     Candle,
+    Certificate,
     CoverageSegment,
     DailyLevel,
+    Edge,
     Event,
     FeedState,
     HostState,
     Instrument,
+    Refusal,
+    Restatement,
     SessionStat,
     Trade,
     TradingSession,
@@ -28,7 +33,10 @@ from tests.core.invented import MINUTE, MONDAY
 
 pytestmark = pytest.mark.django_db
 ROWS = 300_000
-READ_ONLY = [Trade, Candle, CoverageSegment, DailyLevel, SessionStat, Event, FeedState, HostState]
+READ_ONLY = [
+    Trade, Candle, CoverageSegment, Absence, Edge, Refusal, Restatement, Certificate, DailyLevel,
+    SessionStat, Event, FeedState, HostState,
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -197,6 +205,20 @@ def rows_of_every_table(btc):
         CoverageSegment.objects.create(
             instrument=btc, first_id=1, last_id=5, origin="live", first_ts_us=MONDAY,
             last_ts_us=MONDAY,
+        ),
+        Absence.objects.create(
+            instrument=btc, first_id=6, last_id=9, kind="exchange_side", reason="told",
+            found_us=MONDAY,
+        ),
+        Edge.objects.create(instrument=btc, start_us=MONDAY, first_id=7),
+        Refusal.objects.create(instrument=btc, minute_us=MONDAY, trades=3),
+        Restatement.objects.create(
+            instrument=btc, what="candle", name="1m", start_us=MONDAY, cause="late", ts_us=MONDAY,
+            old={"trades": 1}, new={"trades": 2},
+        ),
+        Certificate.objects.create(
+            instrument=btc, scope="day", start_us=MONDAY, end_us=MONDAY + 1, expected=1, held=1,
+            missing=0, refused=0, sha256="ab" * 32, detail={}, ledger_version="", as_of_us=MONDAY,
         ),
         DailyLevel.objects.create(**levels, day_us=MONDAY, origin="trades"),
         SessionStat.objects.create(**levels, name="london", start_us=MONDAY, end_us=MONDAY + 1),
