@@ -257,8 +257,6 @@ class Absence(models.Model):
     """A run of ids that cannot be had, and why; none of them is held."""
 
     class Kind(models.TextChoices):
-        """What is known of such ids."""
-
         EXCHANGE_SIDE = "exchange_side", "not at the venue"
         PERMANENT = "permanent", "given up"
 
@@ -270,9 +268,7 @@ class Absence(models.Model):
     found_us = models.BigIntegerField()
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["instrument", "first_id"], name="one_absence")
-        ]
+        constraints = [models.UniqueConstraint(fields=["instrument", "first_id"], name="absences")]
         ordering = ["instrument", "first_id"]
 
     def __str__(self) -> str:
@@ -291,7 +287,7 @@ class Edge(models.Model):
         ordering = ["instrument", "start_us"]
 
     def __str__(self) -> str:
-        return f"{self.start_us}: {self.first_id}"
+        return f"{told(self.start_us)}: {self.first_id}"
 
 
 class Refusal(models.Model):
@@ -308,22 +304,18 @@ class Refusal(models.Model):
         ordering = ["instrument", "minute_us"]
 
     def __str__(self) -> str:
-        return f"{self.minute_us}: {self.trades}"
+        return f"{told(self.minute_us)}: {self.trades}"
 
 
 class Restatement(models.Model):
     """A number that was published as final, or without trades that came later, and the new one."""
 
     class What(models.TextChoices):
-        """What was restated."""
-
         CANDLE = "candle", "candle"
         DAY = "day", "UTC day"
         SESSION = "session", "session"
 
     class Cause(models.TextChoices):
-        """How the trades came that changed it."""
-
         LATE = "late", "late in the live feed"
         REFILL = "refill", "a hole of the live feed refilled"
         BACKFILL = "backfill", "a backfill by REST"
@@ -339,14 +331,11 @@ class Restatement(models.Model):
     ts_us = models.BigIntegerField(help_text="when it was restated")
 
     class Meta:
-        indexes = [
-            models.Index(fields=["instrument", "start_us"], name="restatements_by_start"),
-            models.Index(fields=["instrument", "ts_us"], name="restatements_by_time"),
-        ]
+        indexes = [models.Index(fields=["instrument", "start_us"], name="restatements_by_start")]
         ordering = ["-id"]
 
     def __str__(self) -> str:
-        return f"{self.what} {self.name} {self.start_us}"
+        return f"{self.what} {self.name} {told(self.start_us)}"
 
 
 class Certificate(models.Model):
@@ -361,9 +350,7 @@ class Certificate(models.Model):
     missing = models.BigIntegerField()
     refused = models.BigIntegerField(help_text="trades that came again, not stored twice")
     sha256 = models.CharField(max_length=64)
-    detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField(
-        help_text="the whole certificate"
-    )
+    detail: models.JSONField[dict[str, Any], dict[str, Any]] = models.JSONField()
     ledger_version = models.CharField(max_length=64, help_text="hash of the ledger it stands on")
     as_of_us = models.BigIntegerField()
 
@@ -376,7 +363,7 @@ class Certificate(models.Model):
         ordering = ["-start_us", "scope"]
 
     def __str__(self) -> str:
-        return f"{self.scope} {self.start_us}"
+        return f"{self.scope} {told(self.start_us)}"
 
 
 class FeedState(models.Model):
@@ -438,8 +425,6 @@ class BackfillJob(models.Model):
     """
 
     class Status(models.TextChoices):
-        """Where a job is."""
-
         QUEUED = "queued", "queued"
         RUNNING = "running", "running"
         COMPLETED = "completed", "completed"
@@ -483,8 +468,6 @@ class BackfillChunk(models.Model):
     """One part of a job: an archive day, a run of ids by REST, a file."""
 
     class Status(models.TextChoices):
-        """Where a chunk is."""
-
         RUNNING = "running", "running"
         DONE = "done", "done"
         FAILED = "failed", "failed"

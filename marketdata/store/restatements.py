@@ -130,4 +130,4 @@ def event(row: Restatement) -> Event:
 def events(instrument_id: int, since_us: int, limit: int) -> list[Event]:
     """Return the newest records since a time, as what happened."""
     mine = Restatement.objects.filter(instrument_id=instrument_id, ts_us__gte=since_us)
-    return [event(row) for row in mine.order_by("-ts_us")[:limit]]
+    return [event(row) for row in mine.order_by("-id")[:limit]]
