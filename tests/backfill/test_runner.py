@@ -9,7 +9,9 @@ from datetime import time as clock
 
 import pytest
 
+from marketdata.backfill import crew
 from marketdata.backfill.inlet import Inlet
+from marketdata.core.backoff import Backoff
 from marketdata.core.sessions import Window
 from marketdata.core.trades import Trades
 from marketdata.models import (
@@ -137,6 +139,14 @@ def test_what_is_held_is_not_fetched_again(run, settings_at, venue):
     assert (outcome.status, outcome.chunks, outcome.inserted) == ("completed", 0, 0)
 
 
+def test_levels_of_a_day_that_did_not_change_are_left_as_they_are(run, settings_at, day):
+    first = run(settings_at)
+    DailyLevel.objects.update(poc=1.0)
+    again = run(settings_at)
+    assert (again.chunks, again.vwap) == (0, pytest.approx(first.vwap, rel=1e-12))
+    assert DailyLevel.objects.get(origin="trades").poc == 1.0
+
+
 def test_candles_a_killed_run_did_not_come_to_are_written_by_the_next(run, settings_at):
     run(settings_at)
     Candle.objects.all().delete()
@@ -237,6 +247,63 @@ def test_faults_in_the_middle_of_the_pages(writer, venue, settings_at, day):
     assert (outcome.status, outcome.missing) == ("completed", 0)
     assert same(stored(), day)
     assert venue.faults.done["http_truncate"] == 3
+
+
+def scripted(runner, answer):
+    """Let `answer` see and change every page; it is told how many came before."""
+    page, asked = runner.means.client.page, []
+
+    def changed(channel, symbol, first_id, *rest, **options):
+        asked.append(first_id)
+        return answer(page(channel, symbol, first_id, *rest, **options), len(asked) - 1, first_id)
+
+    runner.means.client.page = changed
+    return asked
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Let crews try again at once: how long they wait is the backoff's own test."""
+    monkeypatch.setattr(crew, "Backoff", lambda **given: Backoff(base_s=0.01, cap_s=0.02))
+
+
+def test_a_page_of_another_day_is_refused_and_nothing_of_it_is_stored(
+    writer, settings_at, day, hasty
+):
+    runner = runner_of(settings_at, writer, via="rest", workers=1)
+
+    def of_tomorrow(page, number, first_id):
+        if first_id != 11_000:
+            return page
+        return replace(page, ts_us=page.ts_us + 2 * DAY_LONG_US)
+
+    scripted(runner, of_tomorrow)
+    outcome = runner.run()
+    assert (outcome.status, outcome.missing) == ("failed", 10_000)
+    assert "times of" in outcome.error
+    assert same(stored(), day[(day.id < 11_000) | (day.id >= 21_000)])
+    # Tried three times, and once more in a second round.
+    chunks = BackfillChunk.objects.filter(status="failed")
+    assert [(chunk.attempts, chunk.first_id) for chunk in chunks] == [(3, 11_000)] * 2
+    # The next run completes it.
+    assert runner_of(settings_at, writer, via="rest").run().missing == 0
+
+
+def test_ids_left_out_once_are_not_lacking(writer, settings_at, day, hasty):
+    runner = runner_of(settings_at, writer, via="rest", workers=1)
+    asked = scripted(runner, lambda page, number, first_id: page[5:] if number == 4 else page)
+    outcome = runner.run()
+    assert (outcome.status, outcome.missing, outcome.exchange_side) == ("completed", 0, [])
+    assert same(stored(), day)
+    assert len(asked) > 25
+
+
+def test_an_empty_page_in_the_middle_is_no_end(writer, settings_at, day, hasty):
+    runner = runner_of(settings_at, writer, via="rest", workers=1)
+    scripted(runner, lambda page, number, first_id: page[:0] if number == 4 else page)
+    outcome = runner.run()
+    assert (outcome.status, outcome.missing) == ("completed", 0)
+    assert same(stored(), day)
 
 
 def test_a_long_ban_is_kept_and_no_request_follows(run, venue, settings_at):
