@@ -194,6 +194,32 @@ def test_today_so_far_ends_with_the_newest_trade(run, serve, tmp_path):
     )
 
 
+def test_a_range_of_days_joins_files_and_pages_by_id(run, serve, tmp_path):
+    days = [DAY_US + number * DAY_LONG_US for number in range(3)]
+    trades = Trades.concat(
+        [
+            made(range(1_000, 23_000), days[0]),
+            made(range(23_000, 46_000), days[1]),
+            # Noon of the third day.
+            made(range(46_000, 50_000), days[2], spread_us=10_800_000),
+        ]
+    )
+    settings = settings_of(serve(trades).rest_url, tmp_path)
+    now = days[2] + HALF_US
+    outcome = run(settings, span=(DAY_US, now), clock=lambda: now, workers=3)
+    assert (outcome.status, outcome.trades, outcome.missing) == ("completed", 49_000, 0)
+    assert same(stored(), trades)
+    btc = instruments.find("binance_ws", SYMBOL)
+    assert ledger.origins(btc.id, 0, 60_000) == {"archive": 45_000, "rest": 4_000}
+    assert outcome.vwap == pytest.approx(vwap_of(trades), rel=1e-12)
+    levels = DailyLevel.objects.filter(origin="trades").order_by("day_us")
+    assert [(row.day_us, row.trades, row.is_final) for row in levels] == [
+        (days[0], 22_000, True),
+        (days[1], 23_000, True),
+        (days[2], 4_000, False),
+    ]
+
+
 def test_no_trade_yet_is_done_at_once(run, settings_at):
     span = (DAY_US + DAY_LONG_US, DAY_US + DAY_LONG_US + 300_000_000)
     outcome = run(settings_at, span=span, clock=lambda: span[1])
