@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from marketdata import encoded, history, live, rebuilt
-from marketdata.context import CURRENT, DAY
+from marketdata.context import CURRENT, DAY, Snapshot
 from marketdata.core.sessions import OFF
 from marketdata.core.timeframe import DAY_US, TIMEFRAMES, open_us
 from marketdata.core.trades import Trades
@@ -21,7 +21,7 @@ from marketdata.payload import (
     trades_payload,
 )
 from marketdata.pipeline import Pipeline
-from marketdata.store import instruments, rows
+from marketdata.store import instruments, restatements, rows
 from marketdata.store.board import Key, Posting
 from marketdata.venues import VENUES
 
@@ -174,23 +174,31 @@ def _stored_answer(name: Name, scope: str, limit: int | None) -> dict[str, Any]:
     payload = context_payload(snapshot, proof=VENUES[name[0]].proof, limit=limit)
     row = InstrumentRow.objects.get(source=name[0], symbol=name[1])
     label = "simulated" if row.simulated else "stored"
-    return {**payload, **_label(label), "health": _feed(name) or UNFED}
+    count = restatements.count(snapshot.instrument.id, *_span(snapshot))
+    told = {"restatements": count, "health": _feed(name) or UNFED}
+    return {**payload, **_label(label), **told}
 
 
 def state(key: Key, posting: Posting) -> dict[str, Any]:
     """Return how far a posting can be trusted now, and what feeds it."""
     feed = _feed((key.source, key.symbol))
     is_doubtful = bool(posting.damage) or _hears_nothing(feed)
+    snapshot = posting.snapshot
     return {
         "precision": precision(
-            posting.snapshot.coverage,
+            snapshot.coverage,
             is_live=True,
             is_backfilling=posting.is_backfilling,
             is_doubtful=is_doubtful,
         ),
+        "restatements": live.now().writer.restated.of(snapshot.instrument.id, *_span(snapshot)),
         **_label(live.now().label),
         "health": feed or UNFED,
     }
+
+
+def _span(snapshot: Snapshot) -> tuple[int, int]:
+    return snapshot.window.start_us, snapshot.window.end_us
 
 
 def is_deaf(name: Name) -> bool:

@@ -116,7 +116,10 @@ class FeedHealth(Schema):
 
 
 class Context(Schema):
-    """Levels, profile, delta and coverage of one scope."""
+    """Levels, profile, delta and coverage of one scope.
+
+    `restatements`: published numbers of the scope that have changed since; the events tell which.
+    """
 
     symbol: str
     source: str
@@ -138,6 +141,7 @@ class Context(Schema):
     coverage: Coverage
     definition: ContextDefinition
     precision: Precision
+    restatements: int
     simulated: bool
     mode: Mode
     health: FeedHealth

@@ -233,6 +233,7 @@ class Source:
             sink.clock, sink.since_us = clock, self._since_us(pipeline, clock())
             self.flow.add(pipeline, clock)
             self.repair.forgo(symbol, absences.coverage(instrument.id))
+            self.writer.restated.load(instrument.id, sink.since_us)
             if not self.is_replay:
                 self._restore(pipeline, sink.since_us, clock())
             self._restored.add(symbol)

@@ -114,6 +114,39 @@ def of_window(instrument_id: int, start_us: int, end_us: int) -> QuerySet[Restat
     return mine.filter(start_us__gte=start_us, start_us__lt=end_us).order_by("-id")
 
 
+def count(instrument_id: int, start_us: int, end_us: int) -> int:
+    """Count the records of what begins in [start_us, end_us)."""
+    return of_window(instrument_id, start_us, end_us).count()
+
+
+class Counts:
+    """Counts kept in memory: they are asked for on the event loop, many times a second."""
+
+    def __init__(self) -> None:
+        self._starts: dict[int, list[int]] = {}
+        self._known: dict[tuple[int, int, int], int] = {}
+
+    def load(self, instrument_id: int, since_us: int) -> None:
+        """Read the records of what begins at or after a time."""
+        mine = Restatement.objects.filter(instrument_id=instrument_id, start_us__gte=since_us)
+        self._starts[instrument_id] = list(mine.values_list("start_us", flat=True))
+        self._known = {}
+
+    def add(self, rows: Sequence[Restatement]) -> None:
+        """Take in new records."""
+        for row in rows:
+            self._starts.setdefault(row.instrument_id, []).append(row.start_us)
+        self._known = {}
+
+    def of(self, instrument_id: int, start_us: int, end_us: int) -> int:
+        """Return how many records there are of what begins in [start_us, end_us)."""
+        key, known = (instrument_id, start_us, end_us), self._known
+        if key not in known:
+            starts = self._starts.get(instrument_id, ())
+            known[key] = sum(start_us <= start < end_us for start in starts)
+        return known[key]
+
+
 def event(row: Restatement) -> Event:
     """Return a record as what happened."""
     detail = {

@@ -114,6 +114,8 @@ class Writer(threading.Thread):
 
     Attributes
     ----------
+    restated : Counts
+        How many records of restatements each window has.
     on_restated : callable
         Told of records of restatements once they are committed; runs in this thread.
     """
@@ -130,6 +132,7 @@ class Writer(threading.Thread):
         self.flush_s = flush_s
         self.most_rows = most_rows
         self.on_flush = on_flush
+        self.restated = restatements.Counts()
         self.on_restated: Callable[[list[Restatement]], None] = lambda rows: None
         self.statistics = Statistics()
         self.last_error = ""
@@ -217,7 +220,11 @@ class Writer(threading.Thread):
     def _restate(self, changed: list[Restatement]) -> None:
         if changed:
             Restatement.objects.bulk_create(changed)
-            transaction.on_commit(lambda: self.on_restated(changed), robust=True)
+            transaction.on_commit(lambda: self._tell_restated(changed), robust=True)
+
+    def _tell_restated(self, changed: list[Restatement]) -> None:
+        self.restated.add(changed)
+        self.on_restated(changed)
 
     def put_absence(
         self, instrument_id: int, runs: Sequence[Run], kind: str, reason: str, now_us: int

@@ -135,7 +135,7 @@ class House:
         pipeline = rebuild.new_pipeline(instruments.remember(*name, GRID))
         if is_start_known:
             pipeline.context.set_edge(NEW_YEAR_US, 1 << 50)
-        sink = StoreSink(self.writer)
+        sink = StoreSink(self.writer, self.clock)
         sink.pipeline = pipeline
         pipeline.sinks = (sink, self.tape)
         self.flow.add(pipeline, self.clock)
