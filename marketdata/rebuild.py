@@ -109,6 +109,24 @@ def others(instrument_id: int, start_us: int, end_us: int) -> Others:
     )
 
 
+def earlier(instrument_id: int, since_us: int) -> Others:
+    """Return what is held from before a time, and nothing of what came after.
+
+    Notes
+    -----
+    Somebody else may be storing trades of the present day: what a pipeline has not counted it must
+    not take for held.
+    """
+    runs: list[Run] = []
+    for segment in ledger.segments(instrument_id):
+        last = segment.last_id
+        if segment.last_ts_us >= since_us:
+            last = rows.id_at(instrument_id, segment.first_id, last, since_us) - 1
+        if segment.first_ts_us < since_us and segment.first_id <= last:
+            runs.append((segment.first_id, last))
+    return Others(tuple(runs), max((last for _, last in runs), default=None), None)
+
+
 def newest_day(source: str, symbol: str) -> Pipeline | None:
     """Rebuild the newest stored day of an instrument; None where nothing is stored."""
     instrument = instruments.find(source, symbol)

@@ -125,3 +125,20 @@ def test_the_definition_is_the_settings():
     assert [item.name for item in pipeline.context.calendar.definitions] == [
         item.name for item in instruments.trading_sessions()
     ]
+
+
+def test_what_is_held_from_before_a_time_ends_there():
+    pk = new_instrument()
+    rows = [
+        (id, MONDAY + shift) for id, shift in ((1, -9), (2, -8), (5, -2), (6, -1), (7, 0), (8, 1))
+    ]
+    store(pk, tape(*((id, ts, 1, 1, True) for id, ts in rows)))
+    found = rebuild.earlier(pk, MONDAY)
+    assert (found.runs, found.before, found.after) == (((1, 2), (5, 6)), 6, None)
+    assert rebuild.earlier(pk, MONDAY - 9).runs == ()
+    assert rebuild.earlier(pk, MONDAY + 2).runs == ((1, 2), (5, 8))
+    # A pipeline that has not counted today's trades does not take them for held.
+    pipeline = rebuild.new_pipeline(instrument_of(pk))
+    found.tell(pipeline.context)
+    assert pipeline.feed(Batch(tape((7, MONDAY, 1, 1, True))), is_stored=True) == 1
+    assert shown(pipeline, DAY, MONDAY)["coverage"]["edges"] == "neighbour"

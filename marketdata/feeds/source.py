@@ -296,7 +296,7 @@ class Source:
             if self._stopping.is_set():
                 return
         self.flow.ask(lambda: None, timeout_s=60.0)
-        others = rebuild.others(instrument.id, since_us, day_us + DAY_US)
+        others = rebuild.earlier(instrument.id, since_us)
         minutes = restatements.minutes(instrument.id, since_us, day_us + DAY_US)
         self.flow.ask(lambda: others.tell(pipeline.context))
         self.flow.ask(lambda: sink.reconcile(minutes))

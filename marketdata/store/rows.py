@@ -23,8 +23,8 @@ def read_trades(
 ) -> Iterator[Trades]:
     """Yield the stored trades of [start_us, end_us), ascending ids."""
     for segment in ledger.segments_at(instrument_id, start_us, end_us):
-        first = _id_at(instrument_id, segment.first_id, segment.last_id, start_us)
-        last = _id_at(instrument_id, segment.first_id, segment.last_id, end_us)
+        first = id_at(instrument_id, segment.first_id, segment.last_id, start_us)
+        last = id_at(instrument_id, segment.first_id, segment.last_id, end_us)
         low = max(segment.first_id, first - DISORDER_IDS)
         high = min(segment.last_id, last + DISORDER_IDS)
         for trades in read_ids(instrument_id, low, high, size):
@@ -61,7 +61,7 @@ def latest(instrument_id: int, limit: int, after_id: int | None = None) -> Trade
     return _columns(_fetch(question, base, end, limit)[::-1])
 
 
-def _id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
+def id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
     """Bisect for the first id of a segment at or after a time; last + 1 where there is none."""
     base = instrument_id << ID_BITS
     low, high = first, last + 1
