@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 ASKED_BY = "ledger"
 # How far back holes are looked after and certificates kept ready without being asked for.
 REACH_DAYS = 30
-# A hole that is as old as this is no business of live repair any more.
+# A hole that began so long ago is no business of live repair alone any more.
 SETTLED_US = 10 * MINUTE_US
 # A day is asked for so often; then what it still lacks is given up.
 MOST_ATTEMPTS = 3
@@ -256,7 +256,7 @@ def _is_work(hole: Hole, asked: dict[int, tuple[int, str]], now_us: int) -> bool
     first_day = open_us(hole.after_us, DAY_US)
     is_inside_day = first_day == open_us(hole.before_us, DAY_US)
     is_loss = is_inside_day or hole.origin == "live" or first_day in asked
-    return is_loss and hole.before_us < now_us - SETTLED_US
+    return is_loss and hole.after_us < now_us - SETTLED_US
 
 
 def _days(hole: Hole, oldest_us: int, now_us: int) -> list[int]:
