@@ -15,6 +15,7 @@ from marketdata.core.instrument import Grid, Instrument
 from marketdata.outlet import MOST_UNREAD, Frame, Line, Outlet
 from marketdata.publisher import BOX_EVENTS, Box, Publisher
 from marketdata.store.board import Board, Key, Posting
+from marketdata.store.restatements import Counts
 
 KEY = Key("binance_ws", "BTCUSDT", "day")
 OTHER = Key("binance_ws", "ETHUSDT", "day")
@@ -32,7 +33,9 @@ def posting(number: int = 1) -> Posting:
 
 @pytest.fixture
 def nothing_live(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(live, "_live", [SimpleNamespace(supervisors=[], label="")])
+    writer = SimpleNamespace(restated=Counts())
+    parts = SimpleNamespace(supervisors=[], label="", writer=writer)
+    monkeypatch.setattr(live, "_live", [parts])
 
 
 def made(box: Box, shown: Posting) -> Frame:
