@@ -65,6 +65,7 @@ class Job(Schema):
     end: str
     via: str
     status: str
+    cancelling: bool
     attempts: int
     created_at: str
     started_at: str | None
@@ -137,6 +138,13 @@ class Cancelled(Schema):
     cancelling: bool
 
 
+class Retried(Schema):
+    """Whether the job waits again; one that is not over does not."""
+
+    id: int
+    queued: bool
+
+
 REFUSALS = {401: Refused, 403: Refused, 503: Refused}
 
 
@@ -176,6 +184,17 @@ def cancel(request: HttpRequest, job_id: int) -> HttpResponse:
     if not BackfillJob.objects.filter(pk=job_id).exists():
         return _unknown(job_id)
     return _reply({"id": job_id, "cancelling": service.cancel(job_id)}, 202)
+
+
+@router.post(
+    "/jobs/{job_id}/retry", auth=WRITERS, response={202: Retried, 404: Refused, **REFUSALS}
+)
+def retry(request: HttpRequest, job_id: int) -> HttpResponse:
+    """Queue a job that is over again; what it holds already is not fetched twice."""
+    service = _service()
+    if not BackfillJob.objects.filter(pk=job_id).exists():
+        return _unknown(job_id)
+    return _reply({"id": job_id, "queued": service.retry(job_id)}, 202)
 
 
 def _service() -> BackfillService:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from marketdata.backfill.jobs import OPEN
 from marketdata.backfill.progress import ProgressNow
 from marketdata.backfill.service import BackfillService
 from marketdata.models import BackfillChunk, BackfillJob
@@ -63,6 +64,7 @@ def job_answer(job: BackfillJob) -> dict[str, Any]:
         "end": iso(job.end_us),
         "via": job.via,
         "status": job.status,
+        "cancelling": job.is_cancelling and job.status in OPEN,
         "attempts": job.attempts,
         "created_at": iso(job.created_us),
         "started_at": iso(job.started_us) if job.started_us else None,

@@ -163,3 +163,31 @@ def test_a_job_is_shown_with_its_chunks_and_cancelled(client, service):
     unknown = with_key(client, "/jobs/999/cancel")
     assert (unknown.status_code, unknown.json()["known"]) == (404, [job.pk])
     assert client.get("/api/backfill/jobs/999").status_code == 404
+
+
+def test_a_job_that_is_over_is_queued_again(client, service):
+    job = service.submit(Request("binance_ws", "BTCUSDT", DAY_US, DAY_US + DAY_LONG_US))
+    assert with_key(client, f"/jobs/{job.pk}/retry").json() == {"id": job.pk, "queued": False}
+    jobs.keep(job, status="failed", error="no network")
+    answer = with_key(client, f"/jobs/{job.pk}/retry")
+    assert (answer.status_code, answer.json()) == (202, {"id": job.pk, "queued": True})
+    job.refresh_from_db()
+    assert (job.status, job.error) == ("queued", "")
+    jobs.keep(job, status="failed")
+    assert post(client, f"/jobs/{job.pk}/retry").status_code in (401, 403)
+    unknown = with_key(client, "/jobs/999/retry")
+    assert (unknown.status_code, unknown.json()["known"]) == (404, [job.pk])
+    live.stop()
+    assert with_key(client, f"/jobs/{job.pk}/retry").status_code == 503
+    assert BackfillJob.objects.get().status == "failed"
+
+
+def test_a_job_that_shall_end_says_so(client, service):
+    job = service.submit(Request("binance_ws", "BTCUSDT", DAY_US, DAY_US + DAY_LONG_US))
+    jobs.keep(job, status="running")
+    service.cancel(job.pk)
+    (told,) = client.get("/api/backfill/status").json()["jobs"]
+    assert (told["status"], told["cancelling"]) == ("running", True)
+    jobs.keep(job, status="cancelled")
+    (told,) = client.get("/api/backfill/status").json()["jobs"]
+    assert (told["status"], told["cancelling"]) == ("cancelled", False)
