@@ -9,7 +9,9 @@ from typing import Any
 from django.db import DatabaseError, connection
 
 from marketdata import answers, live
+from marketdata.backfill.service import BackfillService
 from marketdata.core.sessions import OFF
+from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.feeds.flow import Lane, Name
 from marketdata.payload import precision
 from marketdata.store.writer import Writer
@@ -72,16 +74,26 @@ def _session(lanes: dict[Name, Lane]) -> dict[str, Any]:
 
 
 def _backfill(lanes: dict[Name, Lane]) -> dict[str, Any]:
-    """Say how far the fetching of missing trades is, all repairs together."""
+    """Say how far the fetching of missing trades is, all repairs and the running job together.
+
+    It is complete where the numbers of today wait for nothing: a job for a day that is over runs
+    beside a complete one.
+    """
     repairs = list(live.now().repairs.values()) if live.is_running() else []
     done, pending = sum(x.done for x in repairs), sum(x.pending for x in repairs)
-    is_running = bool(pending) or any(lane.is_backfilling for lane in lanes.values())
-    is_complete = not is_running and bool(lanes) and not _unopened(lanes)
-    known = [repair.remaining_s() for repair in repairs if repair.pending]
     status = "completed" if done else "idle"
+    is_repairing = bool(pending) or any(lane.is_backfilling for lane in lanes.values())
+    is_complete = not is_repairing and bool(lanes) and not _unopened(lanes)
+    known = [repair.remaining_s() for repair in repairs if repair.pending]
+    service = live.now().backfill if live.is_running() else None
+    job = service.running() if service else None
+    if service and job:
+        is_complete = is_complete and not _is_of_today(service, lanes)
+        done, pending = done + job[1].current, pending + job[1].total - job[1].current
+        known.append(job[1].remaining_s)
     return {
         "backfill_complete": is_complete,
-        "backfill_status": "running" if is_running else status,
+        "backfill_status": "running" if is_repairing or job else status,
         "backfill_progress": {
             "current": done,
             "total": done + pending,
@@ -89,6 +101,11 @@ def _backfill(lanes: dict[Name, Lane]) -> dict[str, Any]:
             "estimated_seconds_remaining": max((s for s in known if s is not None), default=None),
         },
     }
+
+
+def _is_of_today(service: BackfillService, lanes: dict[Name, Lane]) -> bool:
+    todays = {name: open_us(lane.clock(), DAY_US) for name, lane in lanes.items()}
+    return any(service.concerns(*name, day_us) for name, day_us in todays.items())
 
 
 def _percentage(done: int, pending: int, *, is_complete: bool) -> float:

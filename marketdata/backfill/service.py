@@ -90,6 +90,14 @@ class BackfillService(threading.Thread):
             runner = self._runner
         return None if runner is None else (runner.job.pk, runner.progress.now())
 
+    def concerns(self, source: str, symbol: str, since_us: int) -> bool:
+        """Tell whether the job that runs may bring trades of an instrument since a moment."""
+        with self._lock:
+            job = self._runner.job if self._runner else None
+        if job is None:
+            return False
+        return (job.source, job.symbol) == (source, symbol) and job.end_us > since_us
+
     def stop(self, timeout_s: float = 8.0) -> bool:
         """End after the page at hand; the job goes on at the next start. False where it hangs."""
         self._stopping.set()

@@ -12,7 +12,8 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketdata import readiness
-from tests.api.house import BTC, ETH, House, line, trades, until
+from marketdata.backfill.progress import ProgressNow
+from tests.api.house import BTC, ETH, NEW_YEAR_US, House, line, trades, until
 
 Get = Callable[..., Any]
 
@@ -165,6 +166,56 @@ def test_backfill_is_told_as_it_goes(house: House, get: Get) -> None:
     answer = get("/ready")
     assert (answer["backfill_status"], answer["backfill_complete"]) == ("completed", True)
     assert answer["metrics_precision"] == "exact"
+
+
+class Jobs:
+    """A service whose one job runs, over a range of one instrument."""
+
+    def __init__(self, end_us: int, symbol: str = "BTCUSDT") -> None:
+        self.name, self.end_us = ("binance_ws", symbol), end_us
+
+    def running(self) -> tuple[int, ProgressNow]:
+        return 7, ProgressNow(250, 1000, 4, 1, 100.0, 7.5, None, "pages")
+
+    def concerns(self, source: str, symbol: str, since_us: int) -> bool:
+        return (source, symbol) == self.name and self.end_us > since_us
+
+
+def test_a_job_for_a_day_that_is_over_runs_beside_exact_numbers(house: House, get: Get) -> None:
+    house.open()
+    house.feed(trades(1, [(10, 100.0, 1.0, True)]))
+    until(lambda: get("/ready")["metrics_precision"] == "exact")
+    house.live.backfill = Jobs(NEW_YEAR_US)  # type: ignore[assignment]
+    answer = get("/ready")
+    assert answer["status"] == "ready"
+    assert (answer["backfill_status"], answer["backfill_complete"]) == ("running", True)
+    assert answer["metrics_precision"] == "exact"
+    assert answer["backfill_progress"] == {
+        "current": 250,
+        "total": 1000,
+        "percentage": 25.0,
+        "estimated_seconds_remaining": 7.5,
+    }
+
+
+def test_a_job_for_today_is_what_today_waits_for(house: House, get: Get) -> None:
+    house.open()
+    house.feed(trades(1, [(10, 100.0, 1.0, True)]))
+    until(lambda: get("/ready")["metrics_precision"] == "exact")
+    house.live.backfill = Jobs(NEW_YEAR_US + 1)  # type: ignore[assignment]
+    assert get("/ready")["backfill_complete"] is False
+    house.live.backfill = Jobs(house.now_us, "ETHUSDT")  # type: ignore[assignment]
+    assert get("/ready")["backfill_complete"] is True
+    # Repairs and the job are one progress: 300 + 250 of 1200 + 1000, the longer wait of the two.
+    house.repairs.done, house.repairs.pending, house.repairs.seconds = 300, 900, 4.5
+    answer = get("/ready")
+    assert answer["backfill_complete"] is False
+    assert answer["backfill_progress"] == {
+        "current": 550,
+        "total": 2200,
+        "percentage": 25.0,
+        "estimated_seconds_remaining": 7.5,
+    }
 
 
 def test_precision_is_that_of_the_worst_instrument(database: None, get: Get) -> None:
