@@ -2,10 +2,11 @@
 
 from django.urls import path
 
-from marketdata.views import charts, dashboard, proof
+from marketdata.views import backfill, charts, dashboard, proof
 
 urlpatterns = [
     path("", dashboard.dashboard, name="dashboard"),
+    path("backfill/", backfill.backfill, name="backfill"),
     path("proof/", proof.proof, name="proof"),
     path("notice/", dashboard.notice, name="notice"),
     path("vendor/<str:name>", charts.vendor, name="vendor"),

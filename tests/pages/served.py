@@ -1,4 +1,7 @@
-"""Serves a desk of made-up trades: `python -m tests.pages.served PORT [LABEL [SYMBOL …]]`."""
+"""Serves a desk of made-up trades: `python -m tests.pages.served PORT [LABEL [SYMBOL …]]`.
+
+With `STAFF` in the environment, a password, jobs of backfills and one of the staff are there too.
+"""
 
 import asyncio
 import faulthandler
@@ -28,6 +31,8 @@ def main(port: int, label: str, symbols: list[str]) -> None:
     running = desk.build(*symbols, label=label)
     running.writer.start()
     live.start(running)
+    if "STAFF" in os.environ:
+        staff(running, os.environ["STAFF"])
     stop = threading.Event()
     for number, symbol in enumerate(symbols):
         last = desk.history(running, symbol, 11 + number, 43_000.0 / (1 + 18 * number), 2.0)
@@ -44,6 +49,17 @@ def main(port: int, label: str, symbols: list[str]) -> None:
     running.publisher.stop()
     running.flow.stop()
     running.writer.stop()
+
+
+def staff(running, password: str) -> None:
+    """Store jobs, and let `desk` log in with a password."""
+    from django.contrib.auth import get_user_model
+
+    from tests.pages import standing
+
+    running.backfill = standing.Standing()
+    standing.past()
+    get_user_model().objects.create_superuser("desk", password=password)
 
 
 if __name__ == "__main__":
