@@ -11,6 +11,9 @@ from django.contrib import admin
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.utils.module_loading import autodiscover_modules
 
+# The modules of an app that register pages.
+PAGES = ("admin", "backfill_admin")
+
 
 class AdminConfig(SimpleAdminConfig):
     """Django's admin, with this site."""
@@ -25,10 +28,10 @@ class AdminSite(admin.AdminSite):
 
     def check(self, app_configs: Any) -> list[Any]:
         """Check every page."""
-        autodiscover_modules("admin", register_to=self)
+        autodiscover_modules(*PAGES, register_to=self)
         return super().check(app_configs)
 
     def get_urls(self) -> list[Any]:
         """Return the URLs of every page."""
-        autodiscover_modules("admin", register_to=self)
+        autodiscover_modules(*PAGES, register_to=self)
         return super().get_urls()

@@ -13,6 +13,8 @@ from marketdata.core.trades import Trades
 from marketdata.models import (
     ID_BITS,
     Absence,
+    BackfillChunk,
+    BackfillJob,
     Candle,
     Certificate,
     CoverageSegment,
@@ -35,7 +37,7 @@ pytestmark = pytest.mark.django_db
 ROWS = 300_000
 READ_ONLY = [
     Trade, Candle, CoverageSegment, Absence, Edge, Refusal, Restatement, Certificate, DailyLevel,
-    SessionStat, Event, FeedState, HostState,
+    SessionStat, Event, FeedState, HostState, BackfillChunk,
 ]  # fmt: skip
 
 
@@ -193,6 +195,11 @@ def test_the_ledger_is_listed_in_its_order(admin_client, btc):
     assert text.index(">2990<") < text.index(">2980<")
 
 
+def job(**told):
+    day = {"start_us": MONDAY, "end_us": MONDAY + 1440 * MINUTE, "created_us": MONDAY}
+    return BackfillJob.objects.create(**{"source": "binance_ws", "symbol": "BTC", **day, **told})
+
+
 def rows_of_every_table(btc):
     levels = {"instrument": btc, "high": 2, "low": 1, "close": 2}
     insert_trades(btc.pk, Trades.of([7], [MONDAY], [1], [1], [True]))
@@ -227,6 +234,9 @@ def rows_of_every_table(btc):
             source="x", channel="aggTrade", symbol="BTCUSDT", state="live", since_us=MONDAY
         ),
         HostState.objects.create(host="api.binance.com", updated_us=MONDAY),
+        BackfillChunk.objects.create(
+            job=job(), number=1, origin="rest", day_us=MONDAY, updated_us=MONDAY
+        ),
     ]  # fmt: skip
 
 
