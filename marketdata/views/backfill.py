@@ -74,7 +74,7 @@ def now_texts(answer: dict[str, Any]) -> dict[str, Any]:
     progress, job = answer["progress"], answer["job"]
     left, headroom = progress["estimated_seconds_remaining"], progress["limit_headroom"]
     return {
-        "title": f"Job {job} runs" if answer["running"] else "Nothing runs",
+        "title": f"Job {job} runs" if answer["running"] else "Nothing runs in this process",
         "is_running": answer["running"],
         "share": progress["percentage"],
         "percentage": f"{progress['percentage']:.1f} %",
@@ -90,6 +90,9 @@ def now_texts(answer: dict[str, Any]) -> dict[str, Any]:
 
 def idle_text(answer: dict[str, Any]) -> str:
     """Return why nothing runs, in words."""
+    for job in answer["jobs"]:
+        if job["status"] == "running":
+            return f"Job {job['id']} was begun by another process, which alone knows how far it is."
     over = next((job for job in answer["jobs"] if job["status"] in HOW_IT_ENDED), None)
     if over is None:
         return "No job has ended yet."

@@ -100,6 +100,9 @@ def test_a_job_is_run_and_its_progress_told(start, gated):
     until(lambda: service.running()[1].current >= 5_000)
     answer = status_answer(service)
     assert (answer["status"], answer["running"], answer["job"]) == ("running", True, job.pk)
+    assert service.concerns("binance_ws", SYMBOL, DAY_US + DAY_LONG_US - 1)
+    assert not service.concerns("binance_ws", SYMBOL, DAY_US + DAY_LONG_US)
+    assert not service.concerns("binance_ws", "ETHUSDT", DAY_US)
     progress = answer["progress"]
     assert progress["total"] == TOTAL
     assert progress["percentage"] == pytest.approx(100 * progress["current"] / TOTAL, abs=0.01)
@@ -110,6 +113,7 @@ def test_a_job_is_run_and_its_progress_told(start, gated):
     until(lambda: service.running() is None)
     answer = status_answer(service)
     assert (answer["status"], answer["running"]) == ("completed", False)
+    assert not service.concerns("binance_ws", SYMBOL, DAY_US)
     assert answer["jobs"][0]["trades"] == TOTAL
     assert answer["jobs"][0]["start"] == "2024-01-01T00:00:00.000Z"
 

@@ -72,6 +72,15 @@ def test_what_runs_is_told_with_words(client, service, texts):
     assert ' id="idle" data-n="idle" hidden' in response.content.decode()
 
 
+@pytest.mark.django_db
+def test_a_job_of_another_process_is_told_as_such(client):
+    job = past()[0]
+    jobs.keep(job, status="running", started_us=MONDAY_US)
+    html = client.get(URL).content.decode()
+    assert "Nothing runs in this process" in html
+    assert f"Job {job.pk} was begun by another process" in html
+
+
 def test_every_state_is_a_shape_and_a_word(client, service):
     past()
     assert [row[1:-1] for row in rows_of(client.get(URL))] == [

@@ -55,9 +55,8 @@ function duration(seconds) {
 
 function nowTexts({ progress, job, running, jobs }) {
   const { estimated_seconds_remaining: left, limit_headroom: free } = progress;
-  const over = jobs.find(({ status }) => status in ENDED);
   return {
-    title: running ? `Job ${job} runs` : "Nothing runs",
+    title: running ? `Job ${job} runs` : "Nothing runs in this process",
     percentage: `${progress.percentage.toFixed(1)} %`,
     left_text: left === null ? "" : `${duration(left)} left`,
     trades: `${number(progress.current, 0)} of ${number(progress.total, 0)}`,
@@ -65,10 +64,18 @@ function nowTexts({ progress, job, running, jobs }) {
     parts: `${number(progress.chunks_done, 0)} of ${number(progress.chunks, 0)}`,
     limit: free === null ? UNKNOWN : `${(100 * free).toFixed(0)} % free`,
     note: progress.note || UNKNOWN,
-    idle: over
-      ? `The newest job that is over is job ${over.id}. ${ENDED[over.status]}`
-      : "No job has ended yet.",
+    idle: idleText(jobs),
   };
+}
+
+function idleText(jobs) {
+  const elsewhere = jobs.find(({ status }) => status === "running");
+  if (elsewhere) {
+    return `Job ${elsewhere.id} was begun by another process, which alone knows how far it is.`;
+  }
+  const over = jobs.find(({ status }) => status in ENDED);
+  if (!over) return "No job has ended yet.";
+  return `The newest job that is over is job ${over.id}. ${ENDED[over.status]}`;
 }
 
 // ---- onto the page
