@@ -18,7 +18,15 @@ from marketdata.core.sessions import Window
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.models import Absence, BackfillJob, CoverageSegment, Restatement
 from marketdata.payload import iso
-from marketdata.store import absences, certificates, coverage_map, instruments, ledger, restatements
+from marketdata.store import (
+    absences,
+    certificates,
+    coverage_map,
+    instruments,
+    ledger,
+    refusals,
+    restatements,
+)
 from marketdata.store.coverage_map import (
     ABSENT,
     FULL,
@@ -205,6 +213,7 @@ class Day:
         answer, is_over = self._counted(item), item.end_us <= self.now_us
         certificate = answer.get("certificate", {})
         sources = certificate.get("sources", answer.get("sources", {}))
+        again = refusals.count(self.instrument.id, item.start_us, item.end_us)
         return {
             "name": item.name,
             "title": item.title,
@@ -214,7 +223,7 @@ class Day:
             "missing": number(answer["missing"], 0),
             "has_hole": answer["missing"] > 0,
             "absent": number(_size(answer["exchange_side"]), 0),
-            "refused": number(answer.get("refused"), 0),
+            "refused": number(again, 0),
             "sources": " · ".join(f"{name} {count:,}" for name, count in sorted(sources.items())),
             "edges": answer["edges"],
             "sha256": certificate.get("sha256", ""),
