@@ -239,9 +239,10 @@ class Source:
             self._restored.add(symbol)
             self._ask_venue(pipeline, clock)
         except BotCryptoError as error:
-            log.error(
-                "instrument not opened source=%s symbol=%s error=%s", self.name, symbol, error
-            )
+            if not self._stopping.is_set():
+                log.error(
+                    "instrument not opened source=%s symbol=%s error=%s", self.name, symbol, error
+                )
         finally:
             connection.close()
 
@@ -316,6 +317,8 @@ class Source:
                     backoff.reset()
                     continue
             except BotCryptoError as error:
+                if self._stopping.is_set():
+                    return
                 log.warning("venue does not tell yet what=%s error=%s", wanted[0].__name__, error)
                 wanted.append(wanted.pop(0))
             self._stopping.wait(backoff.next(random.random()))
