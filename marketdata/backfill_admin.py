@@ -53,8 +53,8 @@ class BackfillJobAdmin(ReadOnlyAdmin):
     """Jobs, which the running service alone writes; actions ask it."""
 
     list_display = (
-        "id", "state", "symbol", "source", moment("start_us"), moment("end_us"), "via",
-        "progress", "missing", "attempts", "asked_by", "error",
+        "id", "state", "symbol", moment("start_us"), moment("end_us"), "via", "progress",
+        "missing", "error", "attempts", "source", "asked_by",
     )  # fmt: skip
     list_filter = (OfState,)
     actions = ("run", "retry", "cancel")  # type: ignore[assignment]
