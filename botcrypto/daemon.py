@@ -223,20 +223,20 @@ class Daemon:
     def _deliver(self, source: str, symbol: str, batch: Batch) -> None:
         self.flow.put_history(source, symbol, batch)
 
-    def _lacks(self, instrument: Instrument, run: Run, reason: str) -> None:
-        self._keep_absent(instrument, run, Absence.Kind.EXCHANGE_SIDE, reason)
+    def _lacks(self, instrument: Instrument, runs: list[Run], reason: str) -> None:
+        self._keep_absent(instrument, runs, Absence.Kind.EXCHANGE_SIDE, reason)
 
     # Called in the thread of the auditor.
 
-    def _give_up(self, instrument: Instrument, run: Run, reason: str) -> None:
-        self._keep_absent(instrument, run, Absence.Kind.PERMANENT, reason)
+    def _give_up(self, instrument: Instrument, runs: list[Run], reason: str) -> None:
+        self._keep_absent(instrument, runs, Absence.Kind.PERMANENT, reason)
 
-    def _keep_absent(self, instrument: Instrument, run: Run, kind: str, reason: str) -> None:
+    def _keep_absent(self, instrument: Instrument, runs: list[Run], kind: str, reason: str) -> None:
         lane = self.flow.lanes.get((instrument.source, instrument.symbol))
         if lane is None:
-            self.writer.put_absence(instrument.id, [run], kind, reason, wall_us())
+            self.writer.put_absence(instrument.id, runs, kind, reason, wall_us())
         else:
-            self.sources[instrument.source].lacks(lane.pipeline, run, kind, reason)
+            self.sources[instrument.source].lacks(lane.pipeline, runs, kind, reason)
 
     # Called in the threads of flow and writer.
 

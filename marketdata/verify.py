@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+
+from django.db import DatabaseError
 
 from marketdata import rebuild
 from marketdata.context import DAY, day_window
@@ -19,6 +22,8 @@ from marketdata.models import Absence
 from marketdata.payload import iso
 from marketdata.store import absences, certificates, edges, instruments, ledger, refusals, rows
 from marketdata.venues import VENUES
+
+log = logging.getLogger(__name__)
 
 # A page of rows becomes columns under the interpreter's lock: so many in ten milliseconds.
 PAGE_ROWS = 20_000
@@ -101,8 +106,18 @@ def certified(
             return known.detail
     answer = verified(instrument, window, now_us, page_rows, pause)
     if is_over and answer["expected"]:
-        certificates.keep(instrument.id, window, answer, version, now_us)
+        _keep(instrument, window, answer, version, now_us)
     return answer
+
+
+def _keep(
+    instrument: Instrument, window: Window, answer: dict[str, Any], version: str, now_us: int
+) -> None:
+    try:
+        certificates.keep(instrument.id, window, answer, version, now_us)
+    except DatabaseError as error:
+        # Another process may be writing, or the disk be full: the answer is right all the same.
+        log.warning("certificate not kept scope=%s error=%s", window.name, error)
 
 
 def verified(

@@ -21,7 +21,7 @@ from marketdata.backfill.jobs import Request, wall_us
 from marketdata.backfill.plan import stretches
 from marketdata.backfill.restate import READ_ROWS, Claim, is_stated, restate
 from marketdata.context import DAY
-from marketdata.core.coverage import Run
+from marketdata.core.coverage import Run, missing_of
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Instrument
 from marketdata.core.sessions import Window
@@ -54,7 +54,7 @@ ALL_EVERY_US = HOUR_US
 # After each page of rows, so that live work never waits long for the interpreter.
 PAUSE_S = 0.002
 Name = tuple[str, str]
-GiveUp = Callable[[Instrument, Run, str], object]
+GiveUp = Callable[[Instrument, list[Run], str], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,9 +162,8 @@ class Auditor(threading.Thread):
             if not left or not _is_work(hole, asked, now_us):
                 continue
             if hole.before_us <= oldest_us:
-                for run in left:
-                    reason = f"older than {REACH_DAYS} days when it was found"
-                    self.parts.give_up(instrument, run, reason)
+                reason = f"older than {REACH_DAYS} days when it was found"
+                self.parts.give_up(instrument, left, reason)
                 continue
             wanted.update(_days(hole, oldest_us, now_us))
         for day_us in sorted(wanted, reverse=True):
@@ -197,9 +196,9 @@ class Auditor(threading.Thread):
             return
         held = ledger.coverage(instrument.id, first, after - 1)
         known = absences.coverage(instrument.id)
-        for run in held.holes(first, after - 1):
-            for part in known.holes(*run):
-                self.parts.give_up(instrument, part, reason)
+        left = missing_of(held, known, first, after - 1)
+        if left:
+            self.parts.give_up(instrument, left, reason)
 
     # Certificates.
 

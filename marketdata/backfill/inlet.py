@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from marketdata.core.coverage import Run
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US
-from marketdata.models import Absence
+from marketdata.store.absences import Kind
 from marketdata.store.writer import Writer
 
 FLUSH_S = 60.0
@@ -49,7 +49,7 @@ class Inlet:
     holds: Callable[[str, str, int], bool] = _nothing
     deliver: Callable[[str, str, Batch], object] = _nowhere
     drain: Callable[[], object] = lambda: None
-    lacks: Callable[[Instrument, Run, str], object] | None = None
+    lacks: Callable[[Instrument, list[Run], str], object] | None = None
 
     def put(self, instrument: Instrument, batch: Batch) -> None:
         """Hand in trades; waits for room. Raises WriterStoppedError."""
@@ -59,15 +59,13 @@ class Inlet:
             else:
                 self.writer.put_trades(instrument.id, part)
 
-    def lack(self, instrument: Instrument, runs: Iterable[Run], now_us: int) -> None:
+    def lack(self, instrument: Instrument, runs: list[Run], now_us: int) -> None:
         """Keep that the venue does not have some ids."""
         reason = "the venue does not have them"
-        for run in runs:
-            if self.lacks is not None:
-                self.lacks(instrument, run, reason)
-            else:
-                kind = Absence.Kind.EXCHANGE_SIDE
-                self.writer.put_absence(instrument.id, [run], kind, reason, now_us)
+        if self.lacks is not None and runs:
+            self.lacks(instrument, runs, reason)
+        else:
+            self.writer.put_absence(instrument.id, runs, Kind.EXCHANGE_SIDE, reason, now_us)
 
     def drained(self) -> bool:
         """Wait until what was delivered has reached the writer. Returns False where it has not."""

@@ -88,15 +88,14 @@ class Repair(threading.Thread):
     deliver : callable
         Takes (symbol, trades); may wait for room.
     lacks : callable
-        Told (symbol, first, last, reason, whether the venue itself says so) of ids that cannot be
-        had.
+        Told (symbol, ids, reason, whether the venue itself says so) of ids that cannot be had.
     """
 
     def __init__(
         self,
         pages: Pages,
         deliver: Callable[[str, Trades], None],
-        lacks: Callable[[str, int, int, str, bool], None],
+        lacks: Callable[[str, list[Run], str, bool], None],
         name: str = "repair",
     ) -> None:
         super().__init__(name=name, daemon=True)
@@ -206,8 +205,8 @@ class Repair(threading.Thread):
             # The venue answered with later ids: those it left out do not exist there.
             reach = first, min(last, int(page.id[-1]))
             lacking = desk.left_out(Coverage(runs_of(page.id)).holes(*reach))
-        for low, high in lacking:
-            self._give_up(symbol, low, high, "the venue does not have them", is_told=True)
+        if lacking:
+            self._give_up(symbol, lacking, "the venue does not have them", is_told=True)
 
     def _failed(self, symbol: str, first: int, last: int, error: BotCryptoError) -> None:
         if str(error) != self.last_error:
@@ -218,14 +217,14 @@ class Repair(threading.Thread):
             attempts = desk.attempts[first] = desk.attempts.get(first, 0) + 1
         if attempts >= MOST_ATTEMPTS and isinstance(error, FrameError):
             reason = f"given up after {attempts} attempts: {error}"
-            self._give_up(symbol, first, last, reason, is_told=False)
+            self._give_up(symbol, [(first, last)], reason, is_told=False)
         self._stopping.wait(self._backoff.next(0.5))
 
-    def _give_up(self, symbol: str, first: int, last: int, reason: str, *, is_told: bool) -> None:
-        with self._lock:
-            self._desks[symbol].lacking.add(first, last)
+    def _give_up(self, symbol: str, runs: list[Run], reason: str, *, is_told: bool) -> None:
+        self.forgo(symbol, runs)
+        first, last = runs[0][0], runs[-1][1]
         log.warning("ids lacking symbol=%s ids=%s..%s reason=%s", symbol, first, last, reason)
-        self.lacks(symbol, first, last, reason, is_told)
+        self.lacks(symbol, runs, reason, is_told)
 
 
 def _size(runs: Iterable[Run]) -> int:

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import connection
 
@@ -40,6 +41,8 @@ log = logging.getLogger(__name__)
 
 # Refused frames are kept in full, but a venue gone mad must not fill the disk.
 KEPT_REJECTIONS = 100
+# A venue that skips ids by habit must not bury what else has happened.
+MOST_TOLD = 20
 # How a simulated venue labels trades that it made up; recorded ones are real.
 INVENTED = "generated"
 
@@ -201,22 +204,24 @@ class Source:
     def _deliver(self, symbol: str, trades: Trades) -> None:
         self.flow.put_history(self.name, symbol, Batch(trades, "rest"))
 
-    def _lacks(self, symbol: str, first: int, last: int, reason: str, is_told: bool) -> None:
+    def _lacks(self, symbol: str, runs: list[Run], reason: str, is_told: bool) -> None:
         pipeline = self.flow.lanes[self.name, symbol].pipeline
         kind = Absence.Kind.EXCHANGE_SIDE if is_told else Absence.Kind.PERMANENT
-        self.lacks(pipeline, (first, last), kind, reason)
+        self.lacks(pipeline, runs, kind, reason)
 
-    def lacks(self, pipeline: Pipeline, run: Run, kind: str, reason: str) -> None:
+    def lacks(self, pipeline: Pipeline, runs: list[Run], kind: str, reason: str) -> None:
         """Keep that ids cannot be had, and why; repair, backfill and audit say so."""
         instrument, now_us = pipeline.instrument, wall_us()
-        self.writer.put_absence(instrument.id, [run], kind, reason, now_us)
+        self.writer.put_absence(instrument.id, runs, kind, reason, now_us)
+        self.repair.forgo(instrument.symbol, runs)
         if kind == Absence.Kind.EXCHANGE_SIDE:
-            self.flow.tell(lambda: pipeline.lack(*run))
-        self.repair.forgo(instrument.symbol, [run])
-        detail = {"first_id": run[0], "last_id": run[1], "reason": reason}
-        event = Event(f"hole_{kind}", now_us, detail)
-        self.writer.put_events(instrument.id, [event])
-        self.tape.event(instrument, event)
+            for run in runs:
+                self.flow.tell(partial(pipeline.lack, *run))
+        for first, last in runs[:MOST_TOLD]:
+            detail = {"first_id": first, "last_id": last, "reason": reason}
+            event = Event(f"hole_{kind}", now_us, detail)
+            self.writer.put_events(instrument.id, [event])
+            self.tape.event(instrument, event)
 
     # Bootstrap: a thread for each symbol, so that nothing waits for the venue.
 

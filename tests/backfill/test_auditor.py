@@ -50,9 +50,9 @@ class Desk:
         self.asked.append((request.start_us, request.end_us))
         return jobs.opened(jobs.checked(request, self.now_us), self.now_us)
 
-    def give_up(self, instrument, run, reason):
+    def give_up(self, instrument, runs, reason):
         writer = self.parts.inlet.writer
-        writer.put_absence(instrument.id, [run], Absence.Kind.PERMANENT, reason, self.now_us)
+        writer.put_absence(instrument.id, runs, Absence.Kind.PERMANENT, reason, self.now_us)
 
     def look(self):
         """Look at everything, as once an hour; return the days asked for, as days after Monday."""

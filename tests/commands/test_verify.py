@@ -7,6 +7,7 @@ from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import OperationalError
 
 from marketdata import verify as module
 from marketdata.core.instrument import Grid
@@ -259,6 +260,16 @@ def test_a_certificate_is_kept_and_made_anew_when_the_ledger_changed(btc, monkey
     # 4 is missing, 8 is not at the venue, 10 is missing before the next day's first.
     assert (row.expected, row.held, row.missing) == (6, 4, 2)
     assert row.detail["ranges"] == [[4, 4], [10, 10]]
+
+
+def test_a_database_that_cannot_be_written_is_verified_all_the_same(btc, monkeypatch):
+    def locked(*args):
+        raise OperationalError("database is locked")
+
+    store(btc.id, run_of(1, 5))
+    monkeypatch.setattr(module.certificates, "keep", locked)
+    answer, code = answer_of("--date", "2024-01-01")
+    assert (answer["held"], answer["missing"], code) == (5, 0, 0)
 
 
 def test_a_day_that_is_not_over_is_counted_each_time(btc, monkeypatch):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 
-from marketdata.core.coverage import Coverage, runs_of
+from marketdata.core.coverage import Coverage, Run, runs_of
 from marketdata.core.errors import ConnectionLostError, FrameError
 from marketdata.core.trades import Trades
 from marketdata.feeds import repair as repair_module
@@ -58,8 +58,8 @@ class Pipeline:
             self.held.add(first, last)
         self.arrived.set()
 
-    def lacks(self, symbol: str, first: int, last: int, reason: str, is_told: bool) -> None:
-        self.lacking.append((first, last, reason, is_told))
+    def lacks(self, symbol: str, runs: list[Run], reason: str, is_told: bool) -> None:
+        self.lacking += [(first, last, reason, is_told) for first, last in runs]
 
     def tell(self) -> None:
         self.repair.want("BTCUSDT", list(self.held.holes(1, self.last)))
