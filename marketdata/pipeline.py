@@ -203,9 +203,10 @@ class Pipeline:
         self._gaps = [gap for gap in self._gaps if gap not in closed]
         return closed
 
-    def lack(self, first: int, last: int) -> None:
+    def lack(self, runs: Sequence[Run]) -> None:
         """Note ids that the venue itself does not have: they are not missing."""
-        self.context.lack(first, last)
+        for first, last in runs:
+            self.context.lack(first, last)
         self._settle()
 
     def _restate(self, bars: Bars, origin: str) -> list[Event]:

@@ -305,8 +305,7 @@ def test_a_gap_between_stored_trades_is_closed_when_it_is_refilled(pipeline, kep
 
 def test_a_gap_that_the_venue_cannot_fill_is_closed_without_a_word(pipeline, kept):
     pipeline.feed(Batch(tape(at(1, MONDAY), at(4, MONDAY), at(8, MONDAY))))
-    pipeline.lack(2, 3)
-    pipeline.lack(5, 6)
+    pipeline.lack([(2, 3), (5, 6)])
     # The rest of the second one comes, and only that was refilled.
     pipeline.feed(Batch(ids(7, 7), "rest"))
     assert gaps(kept)[2:] == [("gap_closed", 5, 7)]

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from django.db import connection
 
@@ -215,8 +214,7 @@ class Source:
         self.writer.put_absence(instrument.id, runs, kind, reason, now_us)
         self.repair.forgo(instrument.symbol, runs)
         if kind == Absence.Kind.EXCHANGE_SIDE:
-            for run in runs:
-                self.flow.tell(partial(pipeline.lack, *run))
+            self.flow.tell(lambda: pipeline.lack(runs))
         for first, last in runs[:MOST_TOLD]:
             detail = {"first_id": first, "last_id": last, "reason": reason}
             event = Event(f"hole_{kind}", now_us, detail)
