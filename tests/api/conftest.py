@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.test import Client
 
+from marketdata.models import TradingSession
 from tests.api.house import House
 
 
 @pytest.fixture
-def database(django_db_serialized_rollback: None, transactional_db: None) -> None:
-    """Open the test database for every thread, with the sessions that come with it."""
+def database(transactional_db: None) -> None:
+    """Open the test database for every thread, with the sessions that come with it.
+
+    The end of another test may have emptied it. Serialized rollback would bring rows that Django
+    makes by itself a second time, so the one migration that brings data is run anew.
+    """
+    if not TradingSession.objects.exists():
+        import_module("marketdata.migrations.0002_default_sessions").add(apps, None)
 
 
 @pytest.fixture
