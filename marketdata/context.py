@@ -227,7 +227,7 @@ class MarketContext:
         self.previous: dict[int, PreviousDay] = {}
         self._edges: dict[int, int] = {}
         self._ends: dict[tuple[str, int], tuple[Window, int, int]] = {}
-        self._beside: tuple[list[int], list[int]] = ([], [])
+        self._beside: tuple[list[int], ...] = ([], [])
         self._scopes: dict[tuple[str, int], Scope] = {}
         self._span: tuple[int, int, tuple[Window, ...]] = (0, 0, ())
 
@@ -314,10 +314,7 @@ class MarketContext:
 
     def set_beside(self, before: int | None, after: int | None) -> None:
         """Tell the nearest ids that are held from before and after the windows in memory."""
-        self._beside = (
-            [] if before is None else [before],
-            [] if after is None else [after],
-        )
+        self._beside = tuple([] if id is None else [id] for id in (before, after))
 
     def set_edge(self, start_us: int, first_id: int) -> None:
         """Tell the venue's first trade id at or after `start_us`, the start of a window."""
