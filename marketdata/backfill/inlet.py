@@ -15,6 +15,8 @@ from marketdata.store.absences import Kind
 from marketdata.store.writer import Writer
 
 FLUSH_S = 60.0
+# Two flushes ahead keep the writer busy. More would fill its queue, and then live trades wait too.
+BACKLOG_ROWS = 20_000
 
 
 def _nothing(source: str, symbol: str, day_us: int) -> bool:
@@ -57,7 +59,7 @@ class Inlet:
             if self.holds(instrument.source, instrument.symbol, day_us):
                 self.deliver(instrument.source, instrument.symbol, part)
             else:
-                self.writer.put_trades(instrument.id, part)
+                self.writer.put_trades(instrument.id, part, BACKLOG_ROWS)
 
     def lack(self, instrument: Instrument, runs: list[Run], now_us: int) -> None:
         """Keep that the venue does not have some ids."""

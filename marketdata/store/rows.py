@@ -19,7 +19,7 @@ SELECT = "SELECT trade_id, ts_us, price, qty, is_buy FROM marketdata_trade WHERE
 
 
 def read_trades(
-    instrument_id: int, start_us: int, end_us: int, size: int = 20_000
+    instrument_id: int, start_us: int, end_us: int, size: int = 4_000
 ) -> Iterator[Trades]:
     """Yield the stored trades of [start_us, end_us), ascending ids."""
     for segment in ledger.segments_at(instrument_id, start_us, end_us):
@@ -35,7 +35,7 @@ def read_trades(
                 yield trades[inside]
 
 
-def read_ids(instrument_id: int, first: int, last: int, size: int = 20_000) -> Iterator[Trades]:
+def read_ids(instrument_id: int, first: int, last: int, size: int = 4_000) -> Iterator[Trades]:
     """Yield the stored trades with ids first..last, ascending."""
     base = instrument_id << ID_BITS
     cursor_id = base + first

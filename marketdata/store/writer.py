@@ -152,8 +152,13 @@ class Writer(threading.Thread):
         """How many trades were inserted."""
         return self.statistics.rows
 
-    def put_trades(self, instrument_id: int, batch: Batch) -> None:
+    def put_trades(self, instrument_id: int, batch: Batch, most_rows: int | None = None) -> None:
         """Hand in trades; waits while too many rows wait.
+
+        Parameters
+        ----------
+        most_rows : int, optional
+            Wait at fewer rows than others do, so that live trades never have to.
 
         Raises
         ------
@@ -168,7 +173,8 @@ class Writer(threading.Thread):
         if lowest < 0 or highest >> ID_BITS:
             raise BadTradesError(f"ids from 0 to 2**{ID_BITS} expected, seen {lowest}..{highest}")
         name = (instrument_id, batch.origin)
-        self._put(_Job(len(batch.trades), name=name, trades=batch.trades))
+        job = _Job(len(batch.trades), name=name, trades=batch.trades)
+        self._put(job, most_rows)
 
     def put_candles(
         self,
@@ -259,9 +265,10 @@ class Writer(threading.Thread):
         """Hand in the finer grid an instrument is counted on now."""
         self._put(_Job(1, lambda: instruments.refine(instrument_id, grid)))
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: _Job, most_rows: int | None = None) -> None:
+        most_rows = self.most_rows if most_rows is None else most_rows
         with self._room:
-            while self._waiting >= self.most_rows and not self._stopping.is_set():
+            while self._waiting >= most_rows and not self._stopping.is_set():
                 self._room.wait(0.2)
             if self._stopping.is_set():
                 raise WriterStoppedError("the writer has stopped; hand rows in before stop()")

@@ -241,6 +241,25 @@ def test_whoever_hands_in_too_much_waits(btc, transactional_db):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_backfill_waits_where_live_trades_do_not(btc, transactional_db):
+    writer = Writer(flush_s=0.01)
+    writer.put_trades(btc.id, Batch(run_of(1, 50), "archive"), most_rows=50)
+    waiting = threading.Thread(
+        target=lambda: writer.put_trades(btc.id, Batch(run_of(51, 50), "archive"), most_rows=50)
+    )
+    waiting.start()
+    writer.put_trades(btc.id, Batch(run_of(1001, 10)))
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    assert writer.depth_rows == 60
+    writer.start()
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert writer.stop()
+    assert held_ids(btc.id) == [*range(1, 101), *range(1001, 1011)]
+
+
+@pytest.mark.django_db(transaction=True)
 def test_stop_frees_whoever_waits(btc, transactional_db):
     writer = Writer(most_rows=10)
     writer.put_trades(btc.id, Batch(run_of(0, 10)))
