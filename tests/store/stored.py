@@ -98,6 +98,6 @@ def rows_of(path, question):
 class Immediate(Writer):
     """A writer that writes in the caller's thread, each job in a transaction of its own."""
 
-    def _put(self, job):
+    def _put(self, job, most_rows=None):
         with writing():
             _write_all([job])
