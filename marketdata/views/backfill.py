@@ -74,7 +74,7 @@ def now_texts(answer: dict[str, Any]) -> dict[str, Any]:
     progress, job = answer["progress"], answer["job"]
     left, headroom = progress["estimated_seconds_remaining"], progress["limit_headroom"]
     return {
-        "title": f"Job {job} runs" if answer["running"] else "Nothing runs in this process",
+        "title": f"Job {job} runs" if answer["running"] else "No backfill runs",
         "is_running": answer["running"],
         "share": progress["percentage"],
         "percentage": f"{progress['percentage']:.1f} %",

@@ -77,7 +77,7 @@ def test_a_job_of_another_process_is_told_as_such(client):
     job = past()[0]
     jobs.keep(job, status="running", started_us=MONDAY_US)
     html = client.get(URL).content.decode()
-    assert "Nothing runs in this process" in html
+    assert "No backfill runs" in html
     assert f"Job {job.pk} was begun by another process" in html
 
 

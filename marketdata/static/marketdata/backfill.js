@@ -56,7 +56,7 @@ function duration(seconds) {
 function nowTexts({ progress, job, running, jobs }) {
   const { estimated_seconds_remaining: left, limit_headroom: free } = progress;
   return {
-    title: running ? `Job ${job} runs` : "Nothing runs in this process",
+    title: running ? `Job ${job} runs` : "No backfill runs",
     percentage: `${progress.percentage.toFixed(1)} %`,
     left_text: left === null ? "" : `${duration(left)} left`,
     trades: `${number(progress.current, 0)} of ${number(progress.total, 0)}`,
