@@ -50,7 +50,7 @@ def test_nothing_runs_and_nothing_is_stored(client):
     response = client.get(URL)
     assert response.status_code == 200
     html = response.content.decode()
-    assert "Nothing runs" in html
+    assert "No backfill runs" in html
     assert "No job has ended yet." in html
     assert "no job yet" in html
     assert "NOT LIVE" in html
