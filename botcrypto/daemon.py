@@ -110,14 +110,13 @@ class Daemon:
 
     def __enter__(self) -> Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._held.enter_context(self._lock)
-        try:
+        with ExitStack() as held:
+            held.enter_context(self._lock)
             check_after_crash(self.settings.database_path)
             call_command("migrate", verbosity=0, interactive=False)
             self._start()
-        except BaseException:
-            self._held.close()
-            raise
+            # Only a start that came this far keeps the lock.
+            self._held = held.pop_all()
         return self
 
     def __exit__(self, *error: object) -> None:

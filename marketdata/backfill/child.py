@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -100,15 +100,14 @@ class FileReader:
         """Hold the process for one task; if that is not done to its end, end the process."""
         with self._busy:
             pipes = _pipes(self._started())
-            try:
-                yield pipes
-            except (OSError, ValueError) as error:
-                self.kill()
-                raise ChildLostError(f"the file reader's pipes are closed: {error}") from error
-            except BaseException:
-                # What is left in the pipe belongs to no task any more.
-                self.kill()
-                raise
+            with ExitStack() as undone:
+                # What a task that ends early leaves in the pipe belongs to no task any more.
+                undone.callback(self.kill)
+                try:
+                    yield pipes
+                except (OSError, ValueError) as error:
+                    raise ChildLostError(f"the file reader's pipes are closed: {error}") from error
+                undone.pop_all()
 
     def kill(self) -> None:
         """End the process; a task under way fails, the next one starts another."""

@@ -24,7 +24,7 @@ def _nothing(source: str, symbol: str, day_us: int) -> bool:
 
 
 def _nowhere(source: str, symbol: str, batch: Batch) -> object:
-    raise NotImplementedError("no live pipeline holds a day here")
+    raise RuntimeError("a deliver that goes with holds expected, seen none")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -107,7 +107,8 @@ def _into_lake(task: Task, source: IO[bytes]) -> dict[str, Any]:
     """Leave a day in the lake that came by pages; the parent sends its trades and their number."""
     draft = Draft(Path(task["parquet"]), Manifest(*_name(task)))
     problem: Exception | None = None
-    try:
+    with ExitStack() as undone:
+        undone.callback(draft.abandon)
         while isinstance(got := wire.take(source), Trades):
             # What is sent must be read to the end, whatever became of the file.
             problem = problem or _added(draft, got)
@@ -115,10 +116,9 @@ def _into_lake(task: Task, source: IO[bytes]) -> dict[str, Any]:
             raise problem
         if draft.told().rows != got["rows"]:
             raise MismatchError(f"{got['rows']} trades expected, seen {draft.told().rows}")
-        return {"rows": draft.commit().rows}
-    except BaseException:
-        draft.abandon()
-        raise
+        committed = draft.commit()
+        undone.pop_all()
+    return {"rows": committed.rows}
 
 
 def _added(draft: Draft, trades: Trades) -> Exception | None:
@@ -150,12 +150,11 @@ def _from_archive(task: Task, out: IO[bytes]) -> dict[str, Any]:
 def _archived(parts: Iterable[Trades], task: Task, out: IO[bytes]) -> dict[str, Any]:
     about = Manifest(*_name(task), made_from=task["made_from"])
     draft = Draft(Path(task["parquet"] or os.devnull), about)
-    try:
+    with ExitStack() as undone:
+        undone.callback(draft.abandon)
         counts = _handed_on(_drafted(_in_day(_ascending(parts), task), draft, task), task, out)
         says = draft.commit() if task["parquet"] else draft.told()
-    except BaseException:
-        draft.abandon()
-        raise
+        undone.pop_all()
     return {
         **counts, "sha256": says.sha256, "file_rows": says.rows, "made_from": says.made_from,
         "repeated": 0,
