@@ -114,7 +114,7 @@ def main(rounds: int = 300) -> None:
         "ours, with a new field": lambda _: AGG_TRADE.decode(grown, SYMBOLS),
         "ours, frame by frame": lambda data: [AGG_TRADE.decode([f], SYMBOLS) for f in data],
     }
-    pages = {"msgspec, typed": typed_page, "ours, to columns": AGG_TRADE.page_of}
+    pages = {"msgspec, typed": typed_page, "ours, to columns": AGG_TRADE.by_id.page_of}
     for name, (loads, number) in others().items():
         frames[name] = lambda data, f=loads, n=number: plainly(map(f, data), n)
         pages[name] = lambda data, f=loads, n=number: plainly(f(data), n)

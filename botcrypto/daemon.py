@@ -77,7 +77,7 @@ class Daemon:
         self.sources = {
             name: Source(
                 name,
-                settings.watched,
+                settings.watched(name),
                 settings,
                 self.flow,
                 self.writer,
@@ -139,7 +139,7 @@ class Daemon:
             writer=self.writer,
             tape=self.tape,
             publisher=self.publisher,
-            instruments=[(s, symbol) for s in self.sources for symbol in self.settings.watched],
+            instruments=self.settings.instruments,
             label=self.label,
             clock=self.clock,
             wall_clock=wall_us,

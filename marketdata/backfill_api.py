@@ -211,10 +211,11 @@ def _unknown(job_id: int) -> HttpResponse:
 
 def _request(wanted: Wanted, now_us: int) -> Request:
     settings = conf()
+    source = wanted.source or settings.data_source[0]
     start_us, end_us = _range(wanted, now_us)
     return Request(
-        source=wanted.source or settings.data_source[0],
-        symbol=wanted.symbol or settings.watched[0],
+        source=source,
+        symbol=wanted.symbol or settings.watched(source)[0],
         start_us=start_us,
         end_us=end_us,
         via=wanted.via,

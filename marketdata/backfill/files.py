@@ -36,8 +36,9 @@ class CacheError(BotCryptoError):
 class _FileSession(Session):
     """A session that writes some answers to files instead of keeping them in memory."""
 
-    def __init__(self, url: str, conf: Conf, stop: threading.Event, pool: Pool) -> None:
-        timeout_s = conf.binance_api_timeout
+    def __init__(
+        self, url: str, conf: Conf, timeout_s: float, stop: threading.Event, pool: Pool
+    ) -> None:
         super().__init__(url, conf.http_user_agent, timeout_s, stop, pool.clock)
         self._http.headers["Accept"] = "*/*"
         self.targets: dict[str, Path] = {}
@@ -83,7 +84,8 @@ class _FileAsker(Asker):
         pool: Pool,
         random01: Callable[[], float],
     ) -> None:
-        self.files = _FileSession(url, conf, stop, pool)
+        timeout_s = conf.hosts(venue.source).timeout_s
+        self.files = _FileSession(url, conf, timeout_s, stop, pool)
         super().__init__(venue, (url,), conf, stop, pool, pool.limiter, random01)
 
     def _session(self, url: str) -> Session:

@@ -14,7 +14,7 @@ from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from marketdata.core.trades import Trades
 from marketdata.rest.client import VenueClient
 from marketdata.rest.limiter import Priority
-from marketdata.venues import VENUES
+from marketdata.venues import venue_of
 from marketdata.venues.base import Channel
 
 # How far before the end of a range its newest trade is looked for.
@@ -113,8 +113,9 @@ class Means:
 
 def means_of(source: str, settings: Conf, stop: threading.Event) -> Means:
     """Return what a job of a feed works with."""
-    venue, hosts = VENUES[source], settings.hosts(source)
-    channel = venue.channels[settings.binance_channel]
+    hosts = settings.hosts(source)
+    venue = venue_of(source, hosts.variant)
+    channel = venue.channel(hosts.channel)
     reader = FileReader()
     host = ArchiveHost(venue, hosts.archive, settings, stop)
     return Means(

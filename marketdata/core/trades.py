@@ -14,6 +14,7 @@ from marketdata.core.errors import BadTradesError
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Refs = npt.NDArray[np.bytes_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class Trades:
         Base units, > 0.
     is_buy : (n,) bool
         The aggressor bought.
+    ref : (n,) bytes or None
+        The venue's own id where it is no number to count by: a UUID, a number that symbols share.
+        `id` then is ours. None for venues that number each symbol's trades without holes.
 
     Notes
     -----
@@ -43,6 +47,7 @@ class Trades:
     price: Floats
     qty: Floats
     is_buy: Bools
+    ref: Refs | None = None
 
     def __len__(self) -> int:
         return len(self.id)
@@ -50,7 +55,12 @@ class Trades:
     def __getitem__(self, part: Any) -> Trades:
         """Take rows by slice, mask or index array, as numpy does."""
         return Trades(
-            self.id[part], self.ts_us[part], self.price[part], self.qty[part], self.is_buy[part]
+            self.id[part],
+            self.ts_us[part],
+            self.price[part],
+            self.qty[part],
+            self.is_buy[part],
+            None if self.ref is None else self.ref[part],
         )
 
     @classmethod
@@ -90,6 +100,7 @@ class Trades:
             np.concatenate([part.price for part in parts]),
             np.concatenate([part.qty for part in parts]),
             np.concatenate([part.is_buy for part in parts]),
+            _refs(parts),
         )
 
     def checked(self) -> Trades:
@@ -131,6 +142,15 @@ EARLIEST_US = 1_262_304_000_000_000
 LATEST_US = 4_102_444_800_000_000
 # No listed price or size is near it, and any grid's steps of it stay far from float64's limits.
 LARGEST = 1e15
+
+
+def _refs(parts: list[Trades]) -> Refs | None:
+    """Join the refs of batches; those without any get empty ones beside others."""
+    if all(part.ref is None for part in parts):
+        return None
+    return np.concatenate(
+        [np.full(len(part), b"", "S1") if part.ref is None else part.ref for part in parts]
+    )
 
 
 def _require(ok: Bools, column: npt.NDArray[Any], expected: str) -> None:

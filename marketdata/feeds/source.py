@@ -33,7 +33,7 @@ from marketdata.rest.limiter import Priority
 from marketdata.store import absences, instruments, restatements, rows
 from marketdata.store.sink import StoreSink
 from marketdata.store.writer import Writer
-from marketdata.venues import VENUES
+from marketdata.venues import venue_of
 from marketdata.venues.base import Channel
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,9 @@ class Source:
         self.name = name
         self.symbols = symbols
         self.settings = settings
-        self.venue = VENUES[name]
-        self.channel = self.venue.channels[settings.binance_channel]
+        hosts = settings.hosts(name)
+        self.venue = venue_of(name, hosts.variant)
+        self.channel = self.venue.channel(hosts.channel)
         self.flow = flow
         self.writer = writer
         self.tape = tape
@@ -111,7 +112,6 @@ class Source:
         self._known_starts: set[str] = set()
         self._restored: set[str] = set()
         self._stopping = threading.Event()
-        hosts = settings.hosts(name)
         self.client = VenueClient(self.venue, hosts.rest, settings, self._stopping)
         self.repair = Repair(
             ChannelPages(self.client, self.channel), self._deliver, self._lacks, f"repair-{name}"

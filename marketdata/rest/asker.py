@@ -247,9 +247,9 @@ class Asker:
     def _session(self, url: str) -> Session:
         with self._lock:
             if url not in self._sessions:
-                conf = self._conf
+                conf, timeout_s = self._conf, self._conf.hosts(self.venue.source).timeout_s
                 self._sessions[url] = Session(
-                    url, conf.http_user_agent, conf.binance_api_timeout, self._stop, self._clock
+                    url, conf.http_user_agent, timeout_s, self._stop, self._clock
                 )
             return self._sessions[url]
 

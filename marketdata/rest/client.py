@@ -146,7 +146,7 @@ class VenueClient:
         self, channel: str, symbol: str, ts_us: int, priority: Priority = Priority.LIVE
     ) -> int | None:
         """Return the id of the first trade at or after a time; None where there is none yet."""
-        asked = self.venue.channels[channel]
+        asked = self.venue.channels[channel].by_id
         return self._asked(
             asked.first(symbol, ts_us), lambda reply: asked.first_of(reply.body), priority
         )
@@ -173,7 +173,7 @@ class VenueClient:
             As `ask`; FrameError also where a page is not in order or not what was asked for.
         """
         limit = limit or self.venue.page_limit
-        asked = self.venue.channels[channel]
+        asked = self.venue.channels[channel].by_id
         page = self._asked(
             asked.page(symbol, first_id, limit),
             lambda reply: checked_page(asked.page_of(reply.body), first_id, limit, reply.body),

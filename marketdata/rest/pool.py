@@ -53,7 +53,7 @@ _pools: dict[tuple[str, str], Pool] = {}
 def new_limiter(venue: Venue, conf: Conf, clock: Clock = CLOCK) -> Limiter:
     """Return a limiter as the settings and the venue's own limit want it."""
     return Limiter(
-        conf.binance_rate_limit_per_minute,
+        conf.hosts(venue.source).weight_per_minute,
         venue.weight_per_minute,
         conf.backfill_public_delay_ms / 1000,
         clock,

@@ -4,3 +4,10 @@ from marketdata.venues import binance_spot
 from marketdata.venues.base import Venue
 
 VENUES: dict[str, Venue] = {venue.source: venue for venue in (binance_spot.VENUE,)}
+# Kinds of one venue by (feed, kind), where the settings choose among several.
+VARIANTS: dict[tuple[str, str], Venue] = {}
+
+
+def venue_of(source: str, variant: str = "") -> Venue:
+    """Return the venue of a feed, in the kind that the settings choose. Raises KeyError."""
+    return VARIANTS.get((source, variant)) or VENUES[source]

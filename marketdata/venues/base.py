@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from marketdata.core.errors import FrameError
+from marketdata.core.facts import BookUpdate, Fact, Reading
 from marketdata.core.instrument import Grid
+from marketdata.core.sequencer import Sequencer
 from marketdata.core.trades import Trades
 
 
@@ -66,8 +68,9 @@ class Control:
 
     Parameters
     ----------
-    kind : {"ack", "refused", "shutdown"}
-        A request accepted, a request refused, or a coming end of the connection.
+    kind : {"ack", "refused", "shutdown", "pong"}
+        A request accepted, a request refused, a coming end of the connection, an answer to the
+        venue's own kind of ping.
     detail : str
         The venue's words.
     """
@@ -84,12 +87,21 @@ class Received:
     ----------
     trades : dict of symbol to Trades
         In order of arrival, not checked for order.
+    facts : list of (symbol, Fact)
+        What is no trade, in order of arrival.
+    topics : set of str
+        Which of the stream's topics something came for.
+    replies : dict of int to bytes
+        Answers to requests that carried a number, as they came.
     controls : list of Control
     errors : list of FrameError
         Frames refused, and frames taken that carry fields nobody knows.
     """
 
     trades: dict[str, Trades] = field(default_factory=dict)
+    facts: list[tuple[str, Fact]] = field(default_factory=list)
+    topics: set[str] = field(default_factory=set)
+    replies: dict[int, bytes] = field(default_factory=dict)
     controls: list[Control] = field(default_factory=list)
     errors: list[FrameError] = field(default_factory=list)
 
@@ -112,9 +124,37 @@ class Archive:
     published_s: float
 
 
-@dataclass(frozen=True)
-class Channel:
-    """One kind of public trades: how it is streamed, and how its past is paged by id.
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """A venue's own kind of ping, where WebSocket's is not enough.
+
+    Parameters
+    ----------
+    frame : bytes
+        What is sent.
+    every_s : float
+    pong_within_s : float
+        Without any `pong` control for so long after one was sent, the line is dead.
+    """
+
+    frame: bytes
+    every_s: float
+    pong_within_s: float
+
+
+def nothing_said(symbols: Sequence[str]) -> Sequence[bytes]:
+    """Return no frames: the URL says it all."""
+    return ()
+
+
+def each_symbol(symbols: Sequence[str]) -> frozenset[str]:
+    """Return the symbols themselves as topics: of each something must come."""
+    return frozenset(symbols)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream:
+    """What one socket carries.
 
     Parameters
     ----------
@@ -124,12 +164,70 @@ class Channel:
         Symbols → path and query of the socket's URL.
     decode : callable
         Frames and the symbols subscribed → what they came to. Never raises.
+    opening : callable
+        Symbols → frames to send once the socket is open, each time it is.
+    topics : callable
+        Symbols → topics of which something must come soon after the opening: an acknowledgement
+        proves nothing. Topics that may well be silent are left out.
+    beat : Beat or None
+        The venue's own kind of ping.
+    """
+
+    name: str
+    path: Callable[[Sequence[str]], str]
+    decode: Callable[[Sequence[bytes], frozenset[str]], Received]
+    opening: Callable[[Sequence[str]], Sequence[bytes]] = nothing_said
+    topics: Callable[[Sequence[str]], frozenset[str]] = each_symbol
+    beat: Beat | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ById:
+    """The past of trades that the venue numbers without holes.
+
+    Parameters
+    ----------
     page : callable
         (symbol, first id, limit) → the question for trades from that id on, ascending.
     first : callable
         (symbol, ts_us) → the question for the first trade at or after a time.
     page_of, first_of : callable
         Body of those answers → trades, or the id (None where there is none yet). Raise FrameError.
+    reach_s : float or None
+        How far back pages go; None where no end is told.
+    """
+
+    page: Callable[[str, int, int], Question]
+    page_of: Callable[[bytes], Trades]
+    first: Callable[[str, int], Question]
+    first_of: Callable[[bytes], int | None]
+    reach_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The past of trades of which the venue serves one page, the newest ones.
+
+    Parameters
+    ----------
+    ask : callable
+        Symbol → the question.
+    read : callable
+        Body → trades with `ref`, in the order in which they were matched. Raises FrameError.
+    """
+
+    ask: Callable[[str], Question]
+    read: Callable[[bytes], Trades]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel(Stream):
+    """One kind of public trades: how it is streamed, and how its past is had.
+
+    Parameters
+    ----------
+    past : ById, Newest or None
+        None where the past comes over the socket.
     archive : Archive or None
         Where its finished days are files.
     time_step_us : int
@@ -137,15 +235,72 @@ class Channel:
         gives the same row.
     """
 
-    name: str
-    path: Callable[[Sequence[str]], str]
-    decode: Callable[[Sequence[bytes], frozenset[str]], Received]
-    page: Callable[[str, int, int], Question]
-    page_of: Callable[[bytes], Trades]
-    first: Callable[[str, int], Question]
-    first_of: Callable[[bytes], int | None]
+    past: ById | Newest | None
     archive: Archive | None = None
     time_step_us: int = 1
+
+    @property
+    def by_id(self) -> ById:
+        """The past by id. Raises TypeError where the venue numbers no trades."""
+        if not isinstance(self.past, ById):
+            raise TypeError(f"channel {self.name} has no trades by id")
+        return self.past
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How a venue's book is kept.
+
+    Parameters
+    ----------
+    stream : callable
+        Wanted milliseconds between updates → the stream that carries them, as near as there is.
+    sequencer : callable
+        The rule by which updates follow one another.
+    snapshot : callable or None
+        Symbol → the question for a whole book; None where the stream itself sends it.
+    snapshot_of : callable or None
+        Body of that answer → the book. Raises FrameError.
+    levels : int
+        Levels a side that are known after a snapshot.
+    """
+
+    stream: Callable[[int], Stream]
+    sequencer: Sequencer
+    snapshot: Callable[[str], Question] | None
+    snapshot_of: Callable[[bytes], BookUpdate] | None
+    levels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A series of readings that a venue keeps, for example funding rates.
+
+    Parameters
+    ----------
+    ask : callable
+        (symbol, start_us, end_us) → the question for readings in [start_us, end_us).
+    read : callable
+        Body → readings, ascending. Raises FrameError.
+    page_limit : int
+        Readings an answer holds at most.
+    reach_s : float or None
+        How far back it goes.
+    """
+
+    ask: Callable[[str, int, int], Question]
+    read: Callable[[bytes], list[Reading]]
+    page_limit: int
+    reach_s: float | None = None
+
+
+def never(body: bytes) -> bool:
+    """Return False: HTTP's status says whether the venue refuses."""
+    return False
+
+
+def no_cadence(symbol: str) -> None:
+    """Return None: trades come when they come."""
 
 
 @dataclass(frozen=True)
@@ -187,6 +342,23 @@ class Venue:
         Base URL → base URL that serves the same public data where the first one may not.
     retryable_codes : frozenset of int
         Codes of `error_of` that pass by themselves, whatever the HTTP status.
+    rate_codes : frozenset of int
+        Codes of `error_of` that say: too often.
+    is_refusal : callable
+        Body → whether it refuses although HTTP says 200; `error_of` then tells why.
+    rate_block_s : float
+        How long nothing is asked after a 403 that is the venue's own rate limit; 0 where 403
+        never is.
+    depth : Depth or None
+        How its book is kept.
+    series : mapping of str to Series
+        By kind of reading.
+    is_sized : bool
+        Whether trades tell size and side; ticks of a quote feed do not.
+    cadence_us : callable
+        Symbol → microseconds from tick to tick where the venue keeps to one, else None.
+    symbol_hint : str
+        An example of its spelling, for error messages.
     """
 
     key: str
@@ -209,3 +381,20 @@ class Venue:
     error_of: Callable[[bytes], tuple[int, str] | None]
     fallbacks: Mapping[str, str] = field(default_factory=dict)
     retryable_codes: frozenset[int] = frozenset()
+    rate_codes: frozenset[int] = frozenset()
+    is_refusal: Callable[[bytes], bool] = never
+    rate_block_s: float = 0.0
+    depth: Depth | None = None
+    series: Mapping[str, Series] = field(default_factory=dict)
+    is_sized: bool = True
+    cadence_us: Callable[[str], int | None] = no_cadence
+    symbol_hint: str = "BTCUSDT"
+
+    def channel(self, name: str = "") -> Channel:
+        """Return a channel, the first where none is named. Raises KeyError."""
+        return self.channels[name or next(iter(self.channels))]
+
+    @property
+    def is_numbered(self) -> bool:
+        """Whether its trades carry ids to count by; else the feed numbers them."""
+        return self.proof == "id_exact"

@@ -17,7 +17,7 @@ from marketdata.core.errors import BadInputError, FrameError
 from marketdata.core.instrument import FINEST, Grid
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import EARLIEST_US, Trades
-from marketdata.venues.base import Archive, Channel, DayLevels, Listing, Question, Venue
+from marketdata.venues.base import Archive, ById, Channel, DayLevels, Listing, Question, Venue
 from marketdata.venues.binance_wire import (
     BROKEN,
     LATEST_MS,
@@ -288,10 +288,12 @@ AGG_TRADE = Channel(
     name="aggTrade",
     path=_path("@aggTrade"),
     decode=decoder(_Agg, _AggLoose),
-    page=_agg_page,
-    page_of=lambda body: _page(_agg_rows, body),
-    first=_first,
-    first_of=_agg_first,
+    past=ById(
+        page=_agg_page,
+        page_of=lambda body: _page(_agg_rows, body),
+        first=_first,
+        first_of=_agg_first,
+    ),
     archive=_archive("aggTrades"),
     time_step_us=STEP_US,
 )
@@ -299,10 +301,12 @@ TRADE = Channel(
     name="trade",
     path=_path("@trade"),
     decode=decoder(_Single, _SingleLoose),
-    page=_single_page,
-    page_of=lambda body: _page(_single_rows, body),
-    first=_first,
-    first_of=_single_first,
+    past=ById(
+        page=_single_page,
+        page_of=lambda body: _page(_single_rows, body),
+        first=_first,
+        first_of=_single_first,
+    ),
     archive=_archive("trades"),
     time_step_us=STEP_US,
 )

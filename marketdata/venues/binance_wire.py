@@ -75,6 +75,7 @@ def _decode(readers: _Readers, frames: Sequence[bytes], symbols: frozenset[str])
     except (*BROKEN, FrameError):
         batches = _by_symbol(_one_by_one(readers, frames, symbols, received), symbols)
     received.trades = batches
+    received.topics.update(batches)
     return received
 
 

@@ -192,10 +192,13 @@ def _chunk(chunk: dict[str, Any]) -> dict[str, Any]:
 def _form() -> dict[str, Any]:
     """Return the choices of the form that asks for a job."""
     settings = conf()
-    symbols = [symbol for _, symbol in answers.names()] or list(settings.watched)
+    source, symbol = settings.instruments[0]
+    symbols = [symbol for _, symbol in answers.names()] or [
+        symbol for _, symbol in settings.instruments
+    ]
     return {
         "sources": SOURCES,
-        "source": settings.data_source[0],
-        "symbol": settings.watched[0],
+        "source": source,
+        "symbol": symbol,
         "symbols": sorted(set(symbols)),
     }

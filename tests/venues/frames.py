@@ -46,8 +46,8 @@ def asked(venue, row, body):
     place, args = VENUES[venue], row["args"]
     channel = place.channels.get(args.get("channel"))
     parse = {
-        "page": lambda: [list(trade) for trade in flat(channel.page_of(body))],
-        "first": lambda: channel.first_of(body),
+        "page": lambda: [list(trade) for trade in flat(channel.by_id.page_of(body))],
+        "first": lambda: channel.by_id.first_of(body),
         "listing": lambda: listed(place.listing_of(body, args["symbol"])),
         "day": lambda: dated(place.day_of(body, args["day_us"])),
         "clock": lambda: place.clock_of(body),

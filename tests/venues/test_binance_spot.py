@@ -41,17 +41,22 @@ def test_a_symbol_that_is_not_ascii_is_percent_encoded_in_lower_case():
 @pytest.mark.parametrize(
     ("question", "path", "query", "weight"),
     [
-        (AGG_TRADE.page("BTCUSDT", 78, 1000), "/api/v3/aggTrades", "fromId=78&limit=1000", 4),
-        (TRADE.page("BTCUSDT", 502, 1000), "/api/v3/historicalTrades", "fromId=502&limit=1000", 25),
+        (AGG_TRADE.by_id.page("BTCUSDT", 78, 1000), "/api/v3/aggTrades", "fromId=78&limit=1000", 4),
         (
-            AGG_TRADE.first("BTCUSDT", DAY_US),
+            TRADE.by_id.page("BTCUSDT", 502, 1000),
+            "/api/v3/historicalTrades",
+            "fromId=502&limit=1000",
+            25,
+        ),
+        (
+            AGG_TRADE.by_id.first("BTCUSDT", DAY_US),
             "/api/v3/aggTrades",
             "startTime=1759968000000&limit=1",
             4,
         ),
         # Half a millisecond after the day's start: a trade at its start is not asked for.
         (
-            TRADE.first("BTCUSDT", DAY_US + 500),
+            TRADE.by_id.first("BTCUSDT", DAY_US + 500),
             "/api/v3/aggTrades",
             "startTime=1759968000001&limit=1",
             4,
@@ -195,9 +200,9 @@ def test_real_pages_are_read(python_fixtures, rust_fixtures):
     responses = python_fixtures / "http_responses"
     body = (responses / "http_spot_market_agg_trades.json").read_bytes()
     expected = plain(json.loads(body), "a", "p", "q", "T", "m")
-    assert flat(AGG_TRADE.page_of(body)) == expected
-    assert AGG_TRADE.first_of(body) == expected[0][0]
-    assert TRADE.first_of(body) == json.loads(body)[0]["f"]
+    assert flat(AGG_TRADE.by_id.page_of(body)) == expected
+    assert AGG_TRADE.by_id.first_of(body) == expected[0][0]
+    assert TRADE.by_id.first_of(body) == json.loads(body)[0]["f"]
     for path in (
         responses / "http_spot_market_trades.json",
         responses / "http_spot_market_historical_trades.json",
@@ -206,7 +211,7 @@ def test_real_pages_are_read(python_fixtures, rust_fixtures):
         body = path.read_bytes()
         expected = plain(json.loads(body), "id", "price", "qty", "time", "isBuyerMaker")
         assert len(expected) > 0
-        assert flat(TRADE.page_of(body)) == expected
+        assert flat(TRADE.by_id.page_of(body)) == expected
 
 
 @pytest.mark.realdata

@@ -206,7 +206,7 @@ def test_answers_give_a_value_or_a_frame_error(venue, data):
         assert answer.reason in REASONS
         assert row["question"] != "error"
     elif row["question"] == "page":
-        VENUES[venue].channels[row["args"]["channel"]].page_of(body).checked()
+        VENUES[venue].channels[row["args"]["channel"]].by_id.page_of(body).checked()
     elif row["question"] in {"first", "clock"}:
         assert answer is None or answer >= 0
 
@@ -234,8 +234,8 @@ def questions(venue):
     asked_once = [place.listing(SYMBOLS[2]), place.day(SYMBOLS[2], DAY_US), place.clock()]
     for channel in place.channels.values():
         asked_once += [
-            channel.page(SYMBOLS[2], 12345, place.page_limit),
-            channel.first(SYMBOLS[2], AT_US),
+            channel.by_id.page(SYMBOLS[2], 12345, place.page_limit),
+            channel.by_id.first(SYMBOLS[2], AT_US),
         ]
     return asked_once
 

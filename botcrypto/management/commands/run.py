@@ -100,7 +100,7 @@ def _settings(settings: Conf, options: dict[str, Any]) -> Conf:
 
 def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
     if options["demo"]:
-        what = ["--symbols", ",".join(settings.watched), "--rate", str(DEMO_RATE)]
+        what = ["--symbols", ",".join(settings.watched("binance_ws")), "--rate", str(DEMO_RATE)]
     else:
         what = ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
     return [*what, "--weight-limit", str(LOOPBACK_WEIGHT)]
