@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import connection
@@ -19,6 +19,7 @@ from marketdata.core.backoff import Backoff
 from marketdata.core.coverage import Run
 from marketdata.core.errors import BotCryptoError, FrameError, VenueError
 from marketdata.core.events import Batch, Event
+from marketdata.core.facts import Fact
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
@@ -149,6 +150,18 @@ class Source:
         """Hand live trades to the flow."""
         self.live_trades += len(batch.trades)
         self.flow.put(self.name, symbol, batch)
+
+    def opened(self, symbols: Sequence[str]) -> None:
+        """Do nothing: ids tell what was missed between two connections."""
+
+    def closed(self, symbols: Sequence[str]) -> None:
+        """Do nothing: the status says so."""
+
+    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None:
+        """Pass over what is no trade."""
+
+    def replies(self, replies: Mapping[int, bytes]) -> None:
+        """Pass over answers: nothing is asked over this line."""
 
     def rejected(self, error: FrameError) -> None:
         """Count a refused frame and keep it."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from marketdata.core.backoff import Backoff
 from marketdata.core.errors import BotCryptoError, VenueError
-from marketdata.feeds.ingestor import FeedStatus, Ingestor, Listener, Watch
-from marketdata.venues.base import Channel, Venue
+from marketdata.feeds.ingestor import FeedStatus, Ingestor, Listener, Tap, Watch
+from marketdata.venues.base import Stream, Venue
 
 log = logging.getLogger(__name__)
 
@@ -73,8 +73,8 @@ class Supervisor(threading.Thread):
     Parameters
     ----------
     venue : Venue
-    channel : Channel
-        Which trades.
+    stream : Stream
+        What the sockets carry.
     base_url : str
         `wss://host` before the venue's own path.
     symbols : sequence of str
@@ -84,25 +84,34 @@ class Supervisor(threading.Thread):
     policy : Policy
     wall_us : callable
         Microseconds UTC of this machine.
+    locate : callable, optional
+        Says where the streams of some symbols are, each time they are connected to, in place of
+        `base_url` and the stream's path.
+    tap : callable, optional
+        As in `Ingestor`.
     """
 
     def __init__(
         self,
         venue: Venue,
-        channel: Channel,
+        stream: Stream,
         base_url: str,
         symbols: Sequence[str],
         listener: Listener,
         policy: Policy,
         wall_us: Callable[[], int],
+        locate: Callable[[Sequence[str]], str] | None = None,
+        tap: Tap | None = None,
     ) -> None:
-        super().__init__(name=f"supervisor-{venue.source}", daemon=True)
+        super().__init__(name=f"supervisor-{venue.source}-{stream.name}", daemon=True)
         self.venue = venue
-        self.channel = channel
+        self.stream = stream
         self.base_url = base_url.rstrip("/")
         self.listener = listener
         self.policy = policy
         self.wall_us = wall_us
+        self.locate = locate or (lambda names: self.base_url + stream.path(names))
+        self.tap = tap
         size = venue.streams_per_connection
         self.slots = [
             Slot(
@@ -142,6 +151,15 @@ class Supervisor(threading.Thread):
         """Return what each connection is doing."""
         return [self._status(slot) for slot in self.slots]
 
+    def send(self, symbol: str, frames: Sequence[bytes]) -> bool:
+        """Send text frames over the connection of a symbol; False where none is open."""
+        for slot in self.slots:
+            current = slot.current
+            if symbol in slot.symbols and current is not None and current.is_open:
+                current.send(frames)
+                return True
+        return False
+
     @property
     def reconnects(self) -> int:
         """How many connections were lost and made anew."""
@@ -162,14 +180,15 @@ class Supervisor(threading.Thread):
     def _launch(self, slot: Slot) -> Ingestor:
         policy = self.policy
         ingestor = Ingestor(
-            self.base_url + self.channel.path(slot.symbols),
-            self.channel,
+            lambda: self.locate(slot.symbols),
+            self.stream,
             slot.symbols,
             # Half the venue's own ping interval more than it, so that a healthy line never pings.
             Watch(policy.stale_s, policy.dead_s * slot.patience, 1.5 * self.venue.server_ping_s),
             self.listener,
             self.wall_us,
             self._changed.set,
+            self.tap,
         )
         ingestor.start()
         return ingestor
@@ -226,7 +245,7 @@ class Supervisor(threading.Thread):
             state = "backoff"
         return FeedStatus(
             source=self.venue.source,
-            channel=self.channel.name,
+            channel=self.stream.name,
             symbol=",".join(slot.symbols),
             state=state,
             connected_at_us=current.connected_at_us if current else None,

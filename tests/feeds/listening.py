@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 from marketdata.core.coverage import Coverage, runs_of
 from marketdata.core.errors import FrameError
 from marketdata.core.events import Batch
+from marketdata.core.facts import Fact
 from marketdata.feeds.ingestor import FeedStatus
 from marketdata.feeds.supervisor import Policy, Supervisor
 from marketdata.venues import VENUES
@@ -26,11 +27,27 @@ class Listener:
         self.ids: dict[str, list[int]] = {}
         self.errors: list[FrameError] = []
         self.statuses: list[FeedStatus] = []
+        self.opens: list[tuple[str, ...]] = []
+        self.closes: list[tuple[str, ...]] = []
+        self.seen: list[tuple[str, Fact]] = []
+        self.answers: dict[int, bytes] = {}
         self._lock = threading.Lock()
 
     def trades(self, symbol: str, batch: Batch) -> None:
         with self._lock:
             self.ids.setdefault(symbol, []).extend(batch.trades.id.tolist())
+
+    def opened(self, symbols: Sequence[str]) -> None:
+        self.opens.append(tuple(symbols))
+
+    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None:
+        self.seen.extend(facts)
+
+    def replies(self, replies: Mapping[int, bytes]) -> None:
+        self.answers.update(replies)
+
+    def closed(self, symbols: Sequence[str]) -> None:
+        self.closes.append(tuple(symbols))
 
     def rejected(self, error: FrameError) -> None:
         self.errors.append(error)

@@ -37,7 +37,7 @@ def test_a_trade_of_the_far_future_is_refused_alone():
 
 def reader(url: str, watch: Watch, listener: Listener) -> Ingestor:
     return Ingestor(
-        url,
+        lambda: url,
         VENUE.channels["aggTrade"],
         ["BTCUSDT"],
         watch,
