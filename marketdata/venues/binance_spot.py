@@ -15,9 +15,21 @@ from msgspec import Meta, Struct
 
 from marketdata.core.errors import BadInputError, FrameError
 from marketdata.core.instrument import FINEST, Grid
+from marketdata.core.sequencer import spot
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import EARLIEST_US, Trades
-from marketdata.venues.base import Archive, ById, Channel, DayLevels, Listing, Question, Venue
+from marketdata.venues.base import (
+    Archive,
+    ById,
+    Channel,
+    DayLevels,
+    Depth,
+    Listing,
+    Question,
+    Stream,
+    Venue,
+)
+from marketdata.venues.binance_depth import book_of, book_path, decode_book
 from marketdata.venues.binance_wire import (
     BROKEN,
     LATEST_MS,
@@ -282,6 +294,21 @@ def _archive(kind: str) -> Archive:
     )
 
 
+# Levels a side of a snapshot: 5,000 would cost five times the weight, and nobody looks so deep.
+BOOK_LEVELS = 1000
+# Paces of changes in milliseconds; in between lies the border to the slower one.
+FAST_MS, SLOW_MS = 100, 1000
+
+
+def _book(symbol: str) -> Question:
+    return Question("/api/v3/depth", {"symbol": symbol, "limit": BOOK_LEVELS}, weight=50)
+
+
+def _book_stream(wanted_ms: int) -> Stream:
+    pace = "@100ms" if wanted_ms < (FAST_MS + SLOW_MS) // 2 else ""
+    return Stream(name="depth", path=book_path("", pace), decode=decode_book)
+
+
 # Streams and pages tell milliseconds unless they are asked for more.
 STEP_US = 1000
 AGG_TRADE = Channel(
@@ -330,6 +357,13 @@ VENUE = Venue(
     clock_of=lambda body: parsed(_clock, body).serverTime * 1000,
     error_of=_error_of,
     fallbacks={"https://api.binance.com": "https://data-api.binance.vision"},
+    depth=Depth(
+        stream=_book_stream,
+        sequencer=spot,
+        snapshot=_book,
+        snapshot_of=book_of,
+        levels=BOOK_LEVELS,
+    ),
     # Disconnected, timed out twice over, overloaded, out of time: reads may be repeated.
     retryable_codes=frozenset({-1001, -1006, -1007, -1008, -1021}),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 import numpy as np
@@ -34,6 +34,13 @@ T = TypeVar("T")
 WRAPPER = b'"stream"'
 
 
+class Reads(Protocol):
+    """Reads a frame, raw or wrapped; raises FrameError or one of BROKEN."""
+
+    def read(self, frame: bytes, is_wrapped: bool) -> Any:
+        """Return the event of one frame."""
+
+
 class _Reader:
     """Decoders of one event, raw and wrapped."""
 
@@ -48,13 +55,14 @@ class _Reader:
 
     def read_all(self, frames: Sequence[bytes]) -> list[Any]:
         """Return the events of frames of one form."""
-        if frames and _is_wrapped(frames[0]):
+        if frames and is_wrapped(frames[0]):
             decode = self.wrapped.decode
             return [decode(frame).data for frame in frames]
         return list(map(self.raw.decode, frames))
 
 
-def _is_wrapped(frame: bytes) -> bool:
+def is_wrapped(frame: bytes) -> bool:
+    """Tell whether the frame names its stream."""
     # The venue puts it first; where it does not, the frame is odd and looked at again.
     return WRAPPER in frame[:16]
 
@@ -122,9 +130,9 @@ def _one_by_one(
     reader = readers.strict
     for frame in frames:
         try:
-            event = reader.read(frame, _is_wrapped(frame))
+            event = reader.read(frame, is_wrapped(frame))
         except BROKEN as error:
-            event = _odd(readers.loose, frame, error, received)
+            event = odd(readers.loose, frame, error, received)
             if event is None:
                 continue
             # A field that the venue added for good is noted once a drain, and costs once a drain.
@@ -144,8 +152,8 @@ def _foreign(event: Any, symbols: frozenset[str], frame: bytes) -> FrameError:
     return FrameError("symbol", f"a subscribed symbol expected, seen {_cut(event.s)!r}", frame)
 
 
-def _odd(loose: _Reader, frame: bytes, error: Exception, received: Received) -> Any | None:
-    """Sort out a frame that is not just a trade; return the trade where it is one after all."""
+def odd(loose: Reads, frame: bytes, error: Exception, received: Received) -> Any | None:
+    """Sort out a frame that is not just an event; return the event where it is one after all."""
     try:
         if len(frame) > LARGEST_FRAME:
             raise FrameError("size", f"at most {LARGEST_FRAME} bytes expected", frame)
@@ -161,8 +169,8 @@ def _odd(loose: _Reader, frame: bytes, error: Exception, received: Received) -> 
     except BROKEN as refused:
         received.errors.append(_refusal(refused, frame))
         return None
-    # The trade counts; that the venue sends more than we know is for people to see.
-    received.errors.append(FrameError("extra", f"trade taken; {_cut(str(error))}", frame))
+    # The event counts; that the venue sends more than we know is for people to see.
+    received.errors.append(FrameError("extra", f"event taken; {_cut(str(error))}", frame))
     return event
 
 
@@ -212,7 +220,7 @@ def _refusal(error: Exception, frame: bytes) -> FrameError:
     if "missing required field" in words:
         return FrameError("field", words, frame)
     if "Invalid enum value" in words:
-        return FrameError("event", f"a trade expected: {words}", frame)
+        return FrameError("event", f"another event expected: {words}", frame)
     if any(sign in words for sign in (" > ", " < ", " >= ", " <= ", "out of range")):
         return FrameError("number", words, frame)
     return FrameError(
