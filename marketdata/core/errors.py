@@ -74,6 +74,8 @@ class VenueError(BotCryptoError):
         Whether asking again later can help.
     retry_after_s : float or None
         The venue's own waiting time, in seconds.
+    code : int or None
+        The venue's own number of the refusal, where it gave one.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class VenueError(BotCryptoError):
         *,
         retryable: bool = False,
         retry_after_s: float | None = None,
+        code: int | None = None,
     ) -> None:
         super().__init__(message)
         self.status = status
         self.retryable = retryable
         self.retry_after_s = retry_after_s
+        self.code = code
 
 
 class ConnectionLostError(BotCryptoError):

@@ -158,7 +158,7 @@ class Asker:
     ) -> Reply:
         reply: Reply | None = None
         try:
-            reply = self._session(url).get(question.path, question.params)
+            reply = self._session(url).get(question.path, *question.sent())
         except StoppedError:
             raise
         except BotCryptoError as error:
@@ -191,7 +191,7 @@ class Asker:
         words, wait_s, kind = f"{host.name}: {verdict.words}", verdict.wait_s, verdict.kind
         if kind is Kind.REFUSED:
             host.succeeded(sent_s)
-            raise VenueError(words, status)
+            raise VenueError(words, status, code=verdict.code)
         if kind is Kind.RETRY:
             host.failed(sent_s, verdict.words)
             raise VenueError(words, status, retryable=True, retry_after_s=wait_s)

@@ -104,8 +104,13 @@ class Session:
             "; ".join(f"{name}: {value}" for name, value in sent.items()),
         )
 
-    def get(self, path: str, params: Mapping[str, str | int]) -> Reply:
-        """Ask once.
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
+        """Ask once; a query that is text already is sent byte for byte.
 
         Raises
         ------
@@ -121,7 +126,7 @@ class Session:
         sent_us = self._clock.wall_us()
         guard = Guard(self._clock, began_s + self.timeout_s, self._stop)
         try:
-            with guarded(guard), self._open(path, params) as response:
+            with guarded(guard), self._open(path, params, headers or {}) as response:
                 body = _body(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self._lost(path, error) from error
@@ -132,10 +137,13 @@ class Session:
         """Close the connections."""
         self._http.close()
 
-    def _open(self, path: str, params: Mapping[str, str | int]) -> requests.Response:
+    def _open(
+        self, path: str, params: Mapping[str, str | int] | str, headers: Mapping[str, str]
+    ) -> requests.Response:
         return self._http.get(
             self.base_url + path,
-            params=dict(params),
+            params=params if isinstance(params, str) else dict(params),
+            headers=dict(headers),
             timeout=(min(CONNECT_S, self.timeout_s), self.timeout_s),
             allow_redirects=False,
             stream=True,

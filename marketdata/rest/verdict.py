@@ -47,11 +47,14 @@ class Verdict:
         What came back, for people.
     wait_s : float or None
         The venue's own waiting time where it gave a usable one.
+    code : int or None
+        The venue's own number of the refusal, where it gave one.
     """
 
     kind: Kind
     words: str = ""
     wait_s: float | None = None
+    code: int | None = None
 
 
 def judge(venue: Venue, reply: Reply) -> Verdict:
@@ -146,7 +149,8 @@ def _client(venue: Venue, reply: Reply) -> Verdict:
     if known is not None and known[0] in venue.retryable_codes:
         return _server(venue, reply)
     is_block = reply.status == 403 and known is None
-    return Verdict(Kind.BLOCK if is_block else Kind.REFUSED, _words(venue, reply))
+    kind, code = Kind.BLOCK if is_block else Kind.REFUSED, known[0] if known else None
+    return Verdict(kind, _words(venue, reply), code=code)
 
 
 def _page(venue: Venue, reply: Reply) -> Verdict:

@@ -13,6 +13,21 @@ from marketdata.core.trades import Trades
 
 
 @dataclass(frozen=True, slots=True)
+class Signed:
+    """What a signed question adds to its path, made for one try.
+
+    Parameters
+    ----------
+    query : str
+        Percent-encoded, and sent byte for byte: the signature is over it.
+    headers : mapping
+    """
+
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Question:
     """One REST GET.
 
@@ -24,11 +39,21 @@ class Question:
         Query parameters, not yet percent-encoded.
     weight : int
         What the venue charges for it.
+    sign : callable or None
+        Signs it anew for each try: a venue refuses an old time.
     """
 
     path: str
     params: Mapping[str, str | int] = field(default_factory=dict)
     weight: int = 1
+    sign: Callable[[], Signed] | None = field(default=None, repr=False)
+
+    def sent(self) -> tuple[Mapping[str, str | int] | str, Mapping[str, str]]:
+        """Return query and headers of the next try."""
+        if self.sign is None:
+            return self.params, {}
+        signed = self.sign()
+        return signed.query, signed.headers
 
 
 @dataclass(frozen=True, slots=True)
