@@ -1,4 +1,4 @@
-"""The simulated venue as a child process, so that it cannot slow what it feeds."""
+"""The simulated venues as a child process, so that it cannot slow what it feeds."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from marketdata.core.errors import BotCryptoError
 
@@ -25,12 +26,21 @@ class VenueProcessError(BotCryptoError):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the simulated venue listens, and what it plays."""
+    """Where the simulated venues listen, and what they play.
+
+    Parameters
+    ----------
+    symbols : tuple of str
+        Those of the first venue.
+    venues : mapping of str to tuple of str
+        Symbols of each venue, in its own spelling, by its name in the simulator.
+    """
 
     rest_url: str
     ws_url: str
     label: str
     symbols: tuple[str, ...]
+    venues: Mapping[str, tuple[str, ...]]
 
 
 class VenueProcess:
@@ -62,8 +72,7 @@ class VenueProcess:
         """Wait until it listens. Raises VenueProcessError."""
         line = self._first_line(timeout_s)
         try:
-            told = json.loads(line)
-            return Address(told["rest_url"], told["ws_url"], told["label"], tuple(told["symbols"]))
+            return _address(json.loads(line))
         except (ValueError, KeyError) as error:
             self.close()
             raise VenueProcessError(
@@ -92,3 +101,13 @@ class VenueProcess:
                 self._process.wait()
         if self._process.stdout is not None:
             self._process.stdout.close()
+
+
+def _address(told: dict[str, Any]) -> Address:
+    return Address(
+        told["rest_url"],
+        told["ws_url"],
+        told["label"],
+        tuple(told["symbols"]),
+        {name: tuple(symbols) for name, symbols in told["venues"].items()},
+    )

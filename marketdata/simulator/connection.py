@@ -7,6 +7,7 @@ import socket
 import struct
 import time
 from collections.abc import Iterable
+from typing import Any
 
 TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 GOING_AWAY, POLICY = 1001, 1008
@@ -74,6 +75,16 @@ class Connection:
     def is_open(self) -> bool:
         """Whether frames can still be sent."""
         return not self._transport.is_closing()
+
+    def status(self) -> dict[str, Any]:
+        """Return what was sent, for the simulator's own pages."""
+        return {
+            "number": self.number,
+            "age_s": round(self.age_s, 3),
+            "frames": self.frames,
+            "bytes": self.bytes,
+            "backlog": self.backlog,
+        }
 
     def send(self, data: bytes, count: int = 1) -> None:
         """Write whole frames; a client too far behind is cut."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from aiohttp import web
@@ -13,20 +14,19 @@ from marketdata.simulator.faults import KINDS, Faults
 LARGEST_BODY = 65_536
 
 
-class Venue(Protocol):
-    """What these paths need of a venue."""
-
-    faults: Faults
-
-    def status(self) -> dict[str, Any]:
-        """Return what the venue does."""
-
-
 class Desk:
-    """`/sim/status` and `/sim/faults` of one venue."""
+    """`/sim/status` and `/sim/faults` of one simulator.
 
-    def __init__(self, venue: Venue) -> None:
-        self._venue = venue
+    Parameters
+    ----------
+    faults : Faults
+    told : callable
+        Returns what all its venues do.
+    """
+
+    def __init__(self, faults: Faults, told: Callable[[], dict[str, Any]]) -> None:
+        self._faults = faults
+        self._told = told
 
     def routes(self) -> list[web.RouteDef]:
         """Return the paths."""
@@ -39,12 +39,12 @@ class Desk:
 
     async def status(self, request: web.Request) -> web.Response:
         """Answer who is connected, what was sent, what is set."""
-        return _json(self._venue.status())
+        return _json(self._told())
 
     async def known(self, request: web.Request) -> web.Response:
         """Answer which faults there are, which are set, and what they did."""
         kinds = {name: f"{kind.unit}: {text}" for name, (kind, text) in KINDS.items()}
-        return _json({"known": kinds, **self._venue.faults.snapshot()})
+        return _json({"known": kinds, **self._faults.snapshot()})
 
     async def change(self, request: web.Request) -> web.Response:
         """Set faults from a JSON object of names and values: all of them or none."""
@@ -53,15 +53,15 @@ class Desk:
             return _json({"detail": "a body of application/json expected"}, 415)
         try:
             wanted = msgspec.json.decode(await request.read(), type=dict[str, float])
-            self._venue.faults.update(wanted)
+            self._faults.update(wanted)
         except (msgspec.DecodeError, BadInputError) as error:
             return _json({"detail": str(error)}, 400)
-        return _json(self._venue.faults.snapshot())
+        return _json(self._faults.snapshot())
 
     async def clear(self, request: web.Request) -> web.Response:
         """End every fault."""
-        self._venue.faults.clear()
-        return _json(self._venue.faults.snapshot())
+        self._faults.clear()
+        return _json(self._faults.snapshot())
 
 
 def _json(answer: dict[str, Any], status: int = 200) -> web.Response:

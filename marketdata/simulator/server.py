@@ -1,4 +1,4 @@
-"""`Simulator`: a venue on a loopback port, in a thread of its own."""
+"""`Simulator`: venues on one loopback port, in a thread of their own."""
 
 from __future__ import annotations
 
@@ -6,17 +6,19 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from aiohttp import web
 
-from marketdata.simulator.binance_spot.venue import BinanceSpot
+from marketdata.core.errors import TapeError
 from marketdata.simulator.desk import LARGEST_BODY, Desk
 from marketdata.simulator.faults import Faults
-from marketdata.simulator.generator import GeneratedMarket
 from marketdata.simulator.markets import Market
+from marketdata.simulator.room import Room
+from marketdata.simulator.rooms import ROOMS
 from marketdata.simulator.rules import Rules, wall_us
 from marketdata.simulator.tape import RecordedMarket
 
@@ -25,29 +27,43 @@ START_S = 10.0
 STOP_S = 10.0
 CLOSE_S = 0.2  # for answers under way when the venue stops
 DEFAULT_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT", "BNBUSDT")
+DEFAULT_VENUE = "binance_spot"
 DEFAULT_RATE = 20.0
 
 
 class Simulator:
-    """A venue that speaks its real protocol on loopback, from markets invented or recorded.
+    """Venues that speak their real protocols on loopback, from markets invented or recorded.
 
     Parameters
     ----------
-    markets : sequence of Market
-        What is listed; at least one.
+    markets : sequence of Market, or mapping of str to such
+        What is listed, by the venue's name as in `rooms.ROOMS`; at least one each, all of one
+        label. A sequence is Binance spot's.
     port : int
         0 picks a free one.
     faults : mapping
         Faults set from the start, as in `faults.KINDS`.
     rules : Rules
-        Limits of the venue.
+        Limits of every venue instead of its own.
+    weight_limit : int
+        Request weight (or what the venue has in its place) a minute instead of the venue's own.
     clock_us : callable
         Wall clock, microseconds since the epoch, for minutes of request weight.
 
     Notes
     -----
     A context manager; nothing is left open after `stop`. `faults` may be set from any thread.
-    Several clients share one market: see `pump.Pump`.
+    Several clients share one market: see `pump.Pump`. The venues share the faults: a counted one
+    befalls whichever venue comes to it first.
+
+    Attributes
+    ----------
+    rooms : dict of str to Room
+        The venues, by name.
+    listed : dict of str to dict of str to Market
+        The markets of each venue, by its name and the symbol.
+    markets : dict of str to Market
+        Those of the first venue.
 
     Examples
     --------
@@ -57,17 +73,25 @@ class Simulator:
 
     def __init__(
         self,
-        markets: Sequence[Market],
+        markets: Sequence[Market] | Mapping[str, Sequence[Market]],
         *,
         port: int = 0,
         faults: Mapping[str, float] | None = None,
         rules: Rules | None = None,
+        weight_limit: int | None = None,
         clock_us: Callable[[], int] = wall_us,
     ) -> None:
-        self.markets = {market.symbol: market for market in markets}
+        held = markets if isinstance(markets, Mapping) else {DEFAULT_VENUE: markets}
+        self.listed = {name: {one.symbol: one for one in listed} for name, listed in held.items()}
+        self.markets = next(iter(self.listed.values()))
         self.faults = Faults(faults)
-        self.label = markets[0].label
-        self._venue = BinanceSpot(markets, self.faults, rules or Rules(), clock_us)
+        self.label = next(iter(self.markets.values())).label
+        self.rooms: dict[str, Room] = {}
+        for name, listed in held.items():
+            limits = rules or ROOMS[name].RULES
+            if weight_limit:
+                limits = replace(limits, weight_per_minute=weight_limit)
+            self.rooms[name] = ROOMS[name](listed, self.faults, limits, clock_us)
         self._port = port
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -78,21 +102,34 @@ class Simulator:
         cls,
         symbols: Sequence[str] = DEFAULT_SYMBOLS,
         *,
+        venues: Sequence[str] | None = None,
         seed: int = 0,
         rate: float = DEFAULT_RATE,
         clock_us: Callable[[], int] = wall_us,
         **options: Any,
     ) -> Self:
-        """Return a venue of invented markets; `rate` is each symbol's mean trades per second."""
-        markets = [GeneratedMarket(symbol, seed, rate, clock_us) for symbol in symbols]
+        """Return venues (all unless named) of invented markets.
+
+        `symbols` are Binance's spellings; `rate` is each symbol's mean trades per second.
+        """
+        markets = {
+            name: ROOMS[name].invented(symbols, seed, rate, clock_us) for name in venues or ROOMS
+        }
         return cls(markets, clock_us=clock_us, **options)
 
     @classmethod
     def recorded(
         cls, path: Path | str, *, speed: float = 1.0, symbol: str | None = None, **options: Any
     ) -> Self:
-        """Return a venue that plays a tape file; `symbol` replaces its own. Raises TapeError."""
-        return cls([RecordedMarket.open(Path(path), speed, symbol)], **options)
+        """Return the tape's venue, playing it; `symbol` replaces its own. Raises TapeError."""
+        market = RecordedMarket.open(Path(path), speed, symbol)
+        for name, kind in ROOMS.items():
+            if kind.source == market.source:
+                return cls({name: [market]}, **options)
+        raise TapeError(
+            f"{Path(path).name}: a tape of {', '.join(kind.source for kind in ROOMS.values())} "
+            f"expected, seen one of {market.source}"
+        )
 
     def __enter__(self) -> Self:
         return self.start()
@@ -154,8 +191,13 @@ class Simulator:
             raise RuntimeError("a started simulator expected")
         return asyncio.run_coroutine_threadsafe(self._status(), self._loop).result(START_S)
 
+    def _told(self) -> dict[str, Any]:
+        """Return the state of every venue; that of the first stands outside as well."""
+        told = {name: room.status() for name, room in self.rooms.items()}
+        return {**next(iter(told.values())), "faults": self.faults.snapshot(), "rooms": told}
+
     async def _status(self) -> dict[str, Any]:
-        return self._venue.status()
+        return self._told()
 
     def _run(self, opened: Future[int]) -> None:
         asyncio.run(self._serve(opened))
@@ -163,21 +205,30 @@ class Simulator:
     async def _serve(self, opened: Future[int]) -> None:
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         app = web.Application(client_max_size=LARGEST_BODY)
-        app.add_routes([*self._venue.routes(), *Desk(self._venue).routes()])
+        app.add_routes(self._routes())
         app.on_response_prepare.append(self._label)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=CLOSE_S)
         await runner.setup()
         try:
             async with asyncio.TaskGroup() as group:
-                work = [group.create_task(part) for part in self._venue.work()]
+                parts = [part for room in self.rooms.values() for part in room.work()]
+                work = [group.create_task(part) for part in parts]
                 await asyncio.sleep(0)
                 await self._open(runner, opened)
                 await self._stopping.wait()
                 for task in work:
                     task.cancel()
         finally:
-            self._venue.warden.dismiss()
+            for room in self.rooms.values():
+                room.dismiss()
             await runner.cleanup()
+
+    def _routes(self) -> list[web.RouteDef]:
+        """Return every path once: what two venues have is the first one's."""
+        routes = [*Desk(self.faults, self._told).routes()]
+        for room in self.rooms.values():
+            routes += room.routes()
+        return list({(one.method, one.path): one for one in reversed(routes)}.values())[::-1]
 
     async def _open(self, runner: web.AppRunner, opened: Future[int]) -> None:
         try:

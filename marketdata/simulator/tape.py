@@ -26,6 +26,8 @@ class RecordedMarket:
         The whole tape, ascending ids; at least one trade.
     speed : float
         1 plays in real time, N plays N times as fast, 0 plays as fast as clients read.
+    source : str
+        Name of the feed that the tape was recorded from.
 
     Notes
     -----
@@ -37,10 +39,13 @@ class RecordedMarket:
     label = "recorded"
     fills = ONE_EACH
 
-    def __init__(self, symbol: str, trades: Trades, speed: float = 1.0) -> None:
+    def __init__(
+        self, symbol: str, trades: Trades, speed: float = 1.0, source: str = "binance_ws"
+    ) -> None:
         if not len(trades):
             raise TapeError(f"tape of {symbol}: at least one trade expected, seen none")
         self.symbol = symbol
+        self.source = source
         self.grid = Grid.of_values(trades.price, trades.qty)
         self.speed = speed
         self.played = 0
@@ -55,7 +60,7 @@ class RecordedMarket:
         from marketdata.store.tape import open_tape
 
         tape = open_tape(path, symbol=symbol)
-        return cls(tape.symbol, Trades.concat(tape.batches(100_000)).sorted(), speed)
+        return cls(tape.symbol, Trades.concat(tape.batches(100_000)).sorted(), speed, tape.source)
 
     def __len__(self) -> int:
         return len(self._trades)

@@ -42,9 +42,13 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_it_says_where_it_is_serves_and_stops_when_told(run, tmp_path, number):
-    process = run("--symbols", "BTCUSDT,ethusdt", "--seed", "5", "--fault", "http=429")
+    process = run(
+        *("--symbols", "BTCUSDT,ethusdt", "--seed", "5", "--fault", "http=429"),
+        *("--venues", "binance_spot"),
+    )
     ready = json.loads(process.stdout.readline())
     assert ready["symbols"] == ["BTCUSDT", "ETHUSDT"]
+    assert ready["venues"] == {"binance_spot": ["BTCUSDT", "ETHUSDT"]}
     assert (ready["label"], ready["pid"]) == ("generated", process.pid)
     assert ready["ws_url"] == ready["rest_url"].replace("http", "ws")
     statuses = [requests.get(f"{ready['rest_url']}/api/v3/time").status_code for _ in range(2)]
@@ -92,6 +96,8 @@ def test_it_plays_a_tape(run, tmp_path):
         (["--rate", "0"], "--rate above 0"),
         (["--speed", "2"], "--speed belongs to --tape"),
         (["--weight-limit", "0"], "--weight-limit above 0"),
+        (["--venues", "nasdaq"], "--venues all or of binance_spot.*expected, seen 'nasdaq'"),
+        (["--tape", "x.zip", "--venues", "all"], "--venues does not go with --tape"),
         (["--port", "99999"], "--port from 0 to 65535"),
         (["--tape", "x.zip", "--seed", "1"], "--seed does not go with --tape"),
         (["--tape", "x.zip", "--speed", "-1"], "--speed of 0 or more"),

@@ -1,4 +1,4 @@
-"""The venue simulator alone, on loopback, until it is told to stop."""
+"""The simulated venues alone, on loopback, until it is told to stop."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from django.core.management.base import BaseCommand, CommandParser
 from marketdata.core.errors import BadInputError
 from marketdata.management.output import bad_argument, failed, print_json, refuse_bad_settings
 from marketdata.simulator.faults import KINDS, Faults, parsed
-from marketdata.simulator.rules import Rules
+from marketdata.simulator.rooms import ROOMS
 from marketdata.simulator.server import DEFAULT_RATE, DEFAULT_SYMBOLS, Simulator
 
-VENUES = ("all", "binance_spot")
 # A minute of trades is made in one go; beyond this it would hold up the streams.
 HIGHEST_RATE = 5_000.0
 WATCH_S = 0.25
@@ -26,7 +25,7 @@ class Command(BaseCommand):
     """`manage.py simulate`."""
 
     help = (
-        "Run the venue simulator on loopback until SIGTERM or Ctrl-C. When it is ready, one line "
+        "Run simulated venues on loopback until SIGTERM or Ctrl-C. When it is ready, one line "
         "of JSON on stdout says where. Examples: manage.py simulate --symbols BTCUSDT,ETHUSDT "
         "--seed 7 --fault drop=0.01 · manage.py simulate --tape BTCUSDT-aggTrades-2024-01-01.zip "
         "--speed 10. Faults can be changed while it runs: POST /sim/faults. Known faults: "
@@ -37,7 +36,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=0, help="0 (default) picks a free one")
-        parser.add_argument("--venues", default="all", choices=VENUES, help="default all")
+        parser.add_argument(
+            "--venues",
+            help=f"which venues are open, comma separated: {', '.join(ROOMS)}; default all, with "
+            "--tape the tape's own",
+        )
         parser.add_argument(
             "--symbols",
             help=f"what is listed, comma separated (default {','.join(DEFAULT_SYMBOLS)}); with "
@@ -63,8 +66,7 @@ class Command(BaseCommand):
         parser.add_argument(
             "--weight-limit",
             type=int,
-            default=Rules.weight_per_minute,
-            help="request weight granted a minute (default the venue's 6000)",
+            help="request weight granted a minute (default is each venue's own)",
         )
         parser.add_argument(
             "--exit-with-parent",
@@ -109,7 +111,7 @@ def _simulator(options: dict[str, Any]) -> Simulator:
         Faults(faults)
         if not 0 <= options["port"] < 65_536:
             raise BadInputError(f"--port from 0 to 65535 expected, seen {options['port']}")
-        shared = {"port": options["port"], "faults": faults, "rules": _rules(options)}
+        shared = {"port": options["port"], "faults": faults, "weight_limit": _weight(options)}
         if options["tape"]:
             tape = _tape_options(options, symbols)
         else:
@@ -122,10 +124,21 @@ def _simulator(options: dict[str, Any]) -> Simulator:
         raise failed(error if isinstance(error, OSError) else str(error)) from error
 
 
-def _rules(options: dict[str, Any]) -> Rules:
-    if options["weight_limit"] < 1:
-        raise BadInputError(f"--weight-limit above 0 expected, seen {options['weight_limit']}")
-    return Rules(weight_per_minute=options["weight_limit"])
+def _weight(options: dict[str, Any]) -> int | None:
+    limit: int | None = options["weight_limit"]
+    if limit is not None and limit < 1:
+        raise BadInputError(f"--weight-limit above 0 expected, seen {limit}")
+    return limit
+
+
+def _venues(options: dict[str, Any]) -> list[str]:
+    named = dict.fromkeys(name.strip() for name in (options["venues"] or "all").split(","))
+    if list(named) == ["all"]:
+        return list(ROOMS)
+    for name in named:
+        if name not in ROOMS:
+            raise BadInputError(f"--venues all or of {', '.join(ROOMS)} expected, seen {name!r}")
+    return list(named)
 
 
 def _generated_options(options: dict[str, Any], symbols: list[str]) -> dict[str, Any]:
@@ -137,11 +150,16 @@ def _generated_options(options: dict[str, Any], symbols: list[str]) -> dict[str,
             f"--rate above 0, at most {HIGHEST_RATE:g} trades per second expected, seen {rate}"
         )
     named = list(dict.fromkeys(symbol.upper() for symbol in symbols))
-    return {"symbols": named or DEFAULT_SYMBOLS, "seed": options["seed"] or 0, "rate": rate}
+    return {
+        "symbols": named or DEFAULT_SYMBOLS,
+        "venues": _venues(options),
+        "seed": options["seed"] or 0,
+        "rate": rate,
+    }
 
 
 def _tape_options(options: dict[str, Any], symbols: list[str]) -> dict[str, Any]:
-    for name in ("seed", "rate"):
+    for name in ("seed", "rate", "venues"):
         if options[name] is not None:
             raise BadInputError(f"--{name} does not go with --tape, whose trades are recorded")
     if len(symbols) > 1:
@@ -158,5 +176,6 @@ def _ready(simulator: Simulator) -> dict[str, Any]:
         "ws_url": simulator.ws_url,
         "label": simulator.label,
         "symbols": list(simulator.markets),
+        "venues": {name: list(listed) for name, listed in simulator.listed.items()},
         "pid": os.getpid(),
     }

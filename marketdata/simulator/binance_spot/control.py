@@ -7,8 +7,8 @@ from typing import Any
 import msgspec
 
 from marketdata.core.errors import BotCryptoError
-from marketdata.simulator.binance_spot.streams import Client, Streams
 from marketdata.simulator.faults import Faults
+from marketdata.simulator.streams import Client, Streams
 
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 LONGEST_ID = 36

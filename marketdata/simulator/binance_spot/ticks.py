@@ -10,10 +10,10 @@ from functools import partial
 
 from marketdata.simulator import intervals
 from marketdata.simulator.binance_spot import wire
-from marketdata.simulator.binance_spot.streams import Streams
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.history import Candle
 from marketdata.simulator.listing import Levels, Listing
+from marketdata.simulator.streams import Streams
 
 BEAT_S = 0.1
 BEATS_A_SECOND = 10

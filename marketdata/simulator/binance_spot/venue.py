@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import msgspec
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from marketdata.core.trades import Trades
 from marketdata.simulator.binance_spot import control, http_faults
 from marketdata.simulator.binance_spot.archive import Archive, Wanted, corrupted
+from marketdata.simulator.binance_spot.dialect import SPOT
 from marketdata.simulator.binance_spot.params import Query, RefusedError, time_unit
 from marketdata.simulator.binance_spot.rest import ENDPOINTS, Endpoint
-from marketdata.simulator.binance_spot.streams import Client, Streams
 from marketdata.simulator.binance_spot.ticks import Ticks
-from marketdata.simulator.binance_spot.warden import Warden
 from marketdata.simulator.binance_spot.weights import Weights
 from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS
-from marketdata.simulator.connection import POLICY, Connection, frame
+from marketdata.simulator.connection import frame
+from marketdata.simulator.door import Door
 from marketdata.simulator.faults import Faults
+from marketdata.simulator.generator import GeneratedMarket
 from marketdata.simulator.listing import Listing
 from marketdata.simulator.markets import Market
 from marketdata.simulator.pump import Pump
-from marketdata.simulator.rules import Allowance, Rules
-
-CONNECTS_S = 300.0
-LARGEST_MESSAGE = 100_000
+from marketdata.simulator.rules import Rules
+from marketdata.simulator.spoil import sent
+from marketdata.simulator.streams import Client, Streams
+from marketdata.simulator.warden import Warden
 
 
 class BinanceSpot:
@@ -44,6 +45,10 @@ class BinanceSpot:
         Wall clock, for the minutes of request weight.
     """
 
+    name = "binance_spot"
+    source = "binance_ws"
+    RULES = Rules()
+
     def __init__(
         self,
         markets: Sequence[Market],
@@ -56,22 +61,28 @@ class BinanceSpot:
         self.rules = rules
         self.label = markets[0].label
         self.weights = Weights(rules.weight_per_minute, clock_us)
-        self.streams = Streams(self.listings, faults)
+        self.streams = Streams(self.listings, faults, SPOT)
         self.ticks = Ticks(self.listings.values(), self.streams, faults)
-        self.warden = Warden(self.streams, faults, rules)
+        self.warden = Warden(self.streams.leave, _farewell, faults, rules)
+        self._door = Door(self.warden, self._hear, faults, rules)
         self._archive = Archive(self.listings)
-        self._numbers = count(1)
-        self._connects = Allowance(rules.connects, CONNECTS_S)
         for listing in self.listings.values():
             self.streams.pumps[listing.symbol] = Pump(
                 listing.market, faults, self._publisher(listing), rules.pong_within_s
             )
 
+    @staticmethod
+    def invented(
+        symbols: Sequence[str], seed: int, rate: float, clock_us: Callable[[], int]
+    ) -> list[Market]:
+        """Return one market for each symbol."""
+        return [GeneratedMarket(symbol, seed, rate, clock_us) for symbol in symbols]
+
     def routes(self) -> list[web.RouteDef]:
         """Return the venue's own paths."""
         return [
             web.get("/api/v3/{name:.+}", self._rest),
-            web.get("/data/{path:.+}", self._file),
+            web.get("/data/spot/{path:.+}", self._file),
             web.get("/ws{names:(?:/.*)?}", self._raw),
             web.get("/stream", self._combined),
         ]
@@ -86,12 +97,13 @@ class BinanceSpot:
         return {
             "label": self.label,
             "weight_used": self.weights.used,
-            "clients": [_client_status(client) for client in self.warden.clients],
-            "connections": self.warden.connections,
-            "ended": dict(self.warden.ended),
+            **self.warden.status(Client.status),
             "markets": [self._market_status(listing) for listing in self.listings.values()],
-            "faults": self.faults.snapshot(),
         }
+
+    def dismiss(self) -> None:
+        """End every connection, as the server stops."""
+        self.warden.dismiss()
 
     def _publisher(self, listing: Listing) -> Callable[[Trades, int], None]:
         def publish(batch: Trades, now_us: int) -> None:
@@ -113,7 +125,7 @@ class BinanceSpot:
             answer = self._refused(error)
         answer.headers["X-MBX-USED-WEIGHT"] = str(self.weights.used)
         answer.headers["X-MBX-USED-WEIGHT-1M"] = str(self.weights.used)
-        return await _sent(fault, request, answer)
+        return await sent(fault, request, answer)
 
     async def _answer(
         self, request: web.Request, endpoint: Endpoint, fault: str | None
@@ -150,7 +162,7 @@ class BinanceSpot:
     async def _file(self, request: web.Request) -> web.StreamResponse:
         fault = self.faults.take_http()
         answer = self._faulty(fault) or await self._archived(request.path)
-        return await _sent(fault, request, answer)
+        return await sent(fault, request, answer)
 
     async def _archived(self, path: str) -> web.Response:
         wanted = Wanted.at(path)
@@ -178,44 +190,18 @@ class BinanceSpot:
         unit = request.query.get("timeUnit", "MILLISECOND").upper()
         if unit not in {"MILLISECOND", "MICROSECOND"}:
             return web.Response(status=400, text="invalid timeUnit")
-        if self.faults.value("outage"):
-            return web.Response(status=503, text="503 service unavailable")
-        if not self._connects.allows():
-            return web.Response(status=429, text="too many connection attempts")
-        socket = web.WebSocketResponse(
-            compress=False, autoping=False, max_msg_size=LARGEST_MESSAGE, timeout=1.0
-        )
-        await socket.prepare(request)
-        if request.transport is None:
-            return socket
-        connection = Connection(request.transport, next(self._numbers))
         divisor = MICROSECONDS if unit == "MICROSECOND" else MILLISECONDS
-        client = Client(connection, combined, divisor)
-        self.warden.enter(client)
-        try:
+
+        def greeted(client: Client) -> None:
             for name in filter(None, names[: self.rules.streams]):
                 self.streams.follow(client, name)
-            await self._listen(socket, client)
-        finally:
-            self.warden.leave(client)
-        return socket
 
-    async def _listen(self, socket: web.WebSocketResponse, client: Client) -> None:
-        connection = client.connection
-        allowance = Allowance(self.rules.messages_per_s, 1.0)
-        async for message in socket:
-            if not allowance.allows():
-                connection.close(POLICY, "Too many requests")
-                return
-            if message.type is WSMsgType.PING:
-                connection.pong(bytes(message.data))
-            elif message.type is WSMsgType.PONG:
-                connection.ponged(bytes(message.data))
-            elif message.type is WSMsgType.TEXT:
-                reply = control.answer(
-                    self.streams, self.faults, client, message.data, self.rules.streams
-                )
-                connection.send(frame(reply), 0)
+        return await self._door.enter(
+            request, lambda connection: Client(connection, combined, divisor), greeted
+        )
+
+    def _hear(self, client: Client, text: str) -> bytes:
+        return control.answer(self.streams, self.faults, client, text, self.rules.streams)
 
     def _market_status(self, listing: Listing) -> dict[str, Any]:
         market, pump = listing.market, self.streams.pumps[listing.symbol]
@@ -228,26 +214,6 @@ class BinanceSpot:
         }
 
 
-def _client_status(client: Client) -> dict[str, Any]:
-    connection = client.connection
-    return {
-        "number": connection.number,
-        "streams": [*client.streams],
-        "age_s": round(connection.age_s, 3),
-        "frames": connection.frames,
-        "bytes": connection.bytes,
-        "backlog": connection.backlog,
-    }
-
-
-async def _sent(
-    fault: str | None, request: web.Request, answer: web.Response
-) -> web.StreamResponse:
-    if fault in {"truncate", "drip", "reset"}:
-        return await http_faults.spoil(fault, request, answer)
-    return answer
-
-
 def _json(body: bytes, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")
 
@@ -257,3 +223,9 @@ def _absent() -> web.Response:
         "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
     )
     return web.Response(status=404, text=text, content_type="application/xml")
+
+
+def _farewell(client: Client) -> bytes:
+    now = time.time_ns() // (1000 if client.unit == MICROSECONDS else 1_000_000)
+    event = b'{"e":"serverShutdown","E":%d}' % now
+    return frame(b'{"stream":"!serverShutdown","data":%s}' % event if client.combined else event)

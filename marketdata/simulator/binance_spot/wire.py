@@ -18,12 +18,10 @@ from marketdata.simulator.book import BookChange
 from marketdata.simulator.fills import Fills
 from marketdata.simulator.history import Candle, money
 from marketdata.simulator.listing import Levels
+from marketdata.simulator.streams import BARE, Around
 
 # What a time in microseconds is divided by.
 MILLISECONDS, MICROSECONDS = 1000, 1
-# What stands before and after an event: nothing, or the wrapper of a combined stream.
-Around = tuple[bytes, bytes]
-BARE: Around = (b"", b"")
 BOOLS = np.array([b"false", b"true"], dtype=object)
 
 

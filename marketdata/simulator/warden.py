@@ -6,10 +6,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
+from typing import Any, Generic, Protocol, TypeVar
 
-from marketdata.simulator.binance_spot.streams import Client, Streams
-from marketdata.simulator.binance_spot.wire import MICROSECONDS
-from marketdata.simulator.connection import GOING_AWAY, frame
+from marketdata.simulator.connection import GOING_AWAY, Connection
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.rules import Rules
 
@@ -17,27 +17,52 @@ LOG = logging.getLogger(__name__)
 ROUND_S = 0.02
 
 
-class Warden:
-    """Watches the stream connections, fifty times a second."""
+class Guest(Protocol):
+    """Who is connected, whatever a venue keeps of a client besides."""
 
-    def __init__(self, streams: Streams, faults: Faults, rules: Rules) -> None:
-        self.clients: list[Client] = []
+    connection: Connection
+
+
+AnyGuest = TypeVar("AnyGuest", bound=Guest)
+
+
+class Warden(Generic[AnyGuest]):
+    """Watches the stream connections of one venue, fifty times a second.
+
+    Parameters
+    ----------
+    forget : callable
+        Called with a client that is gone.
+    farewell : callable
+        Client → the frame that announces the end of its connection, None where the venue
+        announces nothing.
+    """
+
+    def __init__(
+        self,
+        forget: Callable[[AnyGuest], None],
+        farewell: Callable[[AnyGuest], bytes | None],
+        faults: Faults,
+        rules: Rules,
+    ) -> None:
+        self.clients: list[AnyGuest] = []
         self.connections = 0
         self.ended: Counter[str] = Counter()
-        self._streams = streams
+        self._forget = forget
+        self._farewell = farewell
         self._faults = faults
         self._rules = rules
         self._shutdown_s: float | None = None
 
-    def enter(self, client: Client) -> None:
+    def enter(self, client: AnyGuest) -> None:
         """Watch a client that has connected."""
         self.clients.append(client)
         self.connections += 1
         LOG.info("stream connected number=%d", client.connection.number)
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: AnyGuest) -> None:
         """Forget a client that is gone."""
-        self._streams.leave(client)
+        self._forget(client)
         self.clients.remove(client)
         reason = client.connection.end or "client left"
         client.connection.cut(reason)
@@ -58,7 +83,15 @@ class Warden:
         for client in self.clients:
             client.connection.abort("server stopped")
 
-    def _rule(self, client: Client) -> None:
+    def status(self, told: Callable[[AnyGuest], dict[str, Any]]) -> dict[str, Any]:
+        """Return who is connected and how others ended; `told` adds what the venue knows."""
+        return {
+            "clients": [{**told(one), **one.connection.status()} for one in self.clients],
+            "connections": self.connections,
+            "ended": dict(self.ended),
+        }
+
+    def _rule(self, client: AnyGuest) -> None:
         connection = client.connection
         connection.ping(self._rules.ping_every_s, self._rules.pong_within_s)
         every_s = self._faults.value("disconnect_every")
@@ -86,14 +119,9 @@ class Warden:
         if self._faults.take("server_shutdown"):
             self._shutdown_s = now_s + self._faults.value("server_shutdown_lead")
             for client in self.clients:
-                client.connection.send(_farewell(client))
+                if farewell := self._farewell(client):
+                    client.connection.send(farewell)
         if self._shutdown_s is not None and now_s >= self._shutdown_s:
             self._shutdown_s = None
             for client in self.clients:
                 client.connection.close(GOING_AWAY, "server_shutdown")
-
-
-def _farewell(client: Client) -> bytes:
-    now = time.time_ns() // (1000 if client.unit == MICROSECONDS else 1_000_000)
-    event = b'{"e":"serverShutdown","E":%d}' % now
-    return frame(b'{"stream":"!serverShutdown","data":%s}' % event if client.combined else event)
