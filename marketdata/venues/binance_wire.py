@@ -6,7 +6,7 @@ that is odd is looked at again: it may be a trade with a field that nobody knows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, Any, Protocol, TypeVar
@@ -41,10 +41,10 @@ class Reads(Protocol):
         """Return the event of one frame."""
 
 
-class _Reader:
-    """Decoders of one event, raw and wrapped."""
+class Reader:
+    """Decoders of one event, or of a union of tagged ones, raw and wrapped."""
 
-    def __init__(self, event: type[Struct]) -> None:
+    def __init__(self, event: Any) -> None:
         wrapper: Any = msgspec.defstruct("Wrapper", [("stream", str), ("data", event)])
         self.raw = msgspec.json.Decoder(event, strict=False)
         self.wrapped = msgspec.json.Decoder(wrapper, strict=False)
@@ -68,26 +68,27 @@ def is_wrapped(frame: bytes) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Readers:
+class Readers:
     """A reader for the fields we know, and one that passes over what is new."""
 
-    strict: _Reader
-    loose: _Reader
+    strict: Reader
+    loose: Reader
 
 
-def _decode(readers: _Readers, frames: Sequence[bytes], symbols: frozenset[str]) -> Received:
+def _decode(readers: Readers, frames: Sequence[bytes], symbols: frozenset[str]) -> Received:
     """Decode frames into trades by symbol; whatever is no trade becomes a control or an error."""
     received = Received()
     try:
-        batches = _by_symbol(readers.strict.read_all(frames), symbols)
+        batches = by_symbol(readers.strict.read_all(frames), symbols)
     except (*BROKEN, FrameError):
-        batches = _by_symbol(_one_by_one(readers, frames, symbols, received), symbols)
+        batches = by_symbol(_one_by_one(readers, frames, symbols, received), symbols)
     received.trades = batches
     received.topics.update(batches)
     return received
 
 
-def _by_symbol(events: list[Any], symbols: frozenset[str]) -> dict[str, Trades]:
+def by_symbol(events: list[Any], symbols: frozenset[str]) -> dict[str, Trades]:
+    """Turn trade events into a batch a symbol. Raises FrameError where one is not subscribed."""
     seen = {event.s for event in events}
     if not seen <= symbols:
         raise FrameError("symbol", "subscribed symbols expected")
@@ -123,10 +124,30 @@ def columns(events: list[Any], raw: bytes = b"") -> Trades:
 
 
 def _one_by_one(
-    readers: _Readers, frames: Sequence[bytes], symbols: frozenset[str], received: Received
+    readers: Readers, frames: Sequence[bytes], symbols: frozenset[str], received: Received
 ) -> list[Any]:
     """Return the trades of a drain in which something is odd, and sort out the rest."""
     events: list[Any] = []
+    for event, frame in each(readers, frames, received):
+        if event.s not in symbols or LATEST_MS <= event.T < EARLIEST_US:
+            received.errors.append(_foreign(event, symbols, frame))
+            continue
+        if event.T < LATEST_MS:
+            event.T *= 1000
+        events.append(event)
+    return events
+
+
+def each(
+    readers: Readers, frames: Sequence[bytes], received: Received
+) -> Iterator[tuple[Any, bytes]]:
+    """Yield the events of a drain in which something is odd, each with its frame.
+
+    Parameters
+    ----------
+    received : Received
+        Where controls and errors go, in order.
+    """
     reader = readers.strict
     for frame in frames:
         try:
@@ -137,19 +158,18 @@ def _one_by_one(
                 continue
             # A field that the venue added for good is noted once a drain, and costs once a drain.
             reader = readers.loose
-        if event.s not in symbols or LATEST_MS <= event.T < EARLIEST_US:
-            received.errors.append(_foreign(event, symbols, frame))
-            continue
-        if event.T < LATEST_MS:
-            event.T *= 1000
-        events.append(event)
-    return events
+        yield event, frame
 
 
 def _foreign(event: Any, symbols: frozenset[str], frame: bytes) -> FrameError:
     if event.s in symbols:
         return FrameError("number", f"a time from 2010 to 2100 expected, seen {event.T}", frame)
-    return FrameError("symbol", f"a subscribed symbol expected, seen {_cut(event.s)!r}", frame)
+    return stranger(event.s, frame)
+
+
+def stranger(symbol: str, frame: bytes) -> FrameError:
+    """Return the refusal of an event of a symbol that nobody subscribed."""
+    return FrameError("symbol", f"a subscribed symbol expected, seen {_cut(symbol)!r}", frame)
 
 
 def odd(loose: Reads, frame: bytes, error: Exception, received: Received) -> Any | None:
@@ -219,9 +239,10 @@ def _refusal(error: Exception, frame: bytes) -> FrameError:
     words = _cut(str(error))
     if "missing required field" in words:
         return FrameError("field", words, frame)
-    if "Invalid enum value" in words:
+    # Of a kind that is one word, and of one among several.
+    if "Invalid enum value" in words or "Invalid value" in words:
         return FrameError("event", f"another event expected: {words}", frame)
-    if any(sign in words for sign in (" > ", " < ", " >= ", " <= ", "out of range")):
+    if any(sign in words for sign in (" > ", " < ", " >= ", " <= ", "out of range", "regex")):
         return FrameError("number", words, frame)
     return FrameError(
         "type" if isinstance(error, msgspec.ValidationError) else "json", words, frame
@@ -248,4 +269,4 @@ def decoder(
     loose : Struct
         The same, passing over fields it does not name.
     """
-    return partial(_decode, _Readers(_Reader(strict), _Reader(loose)))
+    return partial(_decode, Readers(Reader(strict), Reader(loose)))
