@@ -76,6 +76,7 @@ class Trades:
         price: Sequence[float] | Floats,
         qty: Sequence[float] | Floats,
         is_buy: Sequence[bool] | Bools,
+        ref: Refs | None = None,
     ) -> Trades:
         """Build a batch from any sequences, without checking the values."""
         return cls(
@@ -84,6 +85,7 @@ class Trades:
             np.asarray(price, dtype=np.float64),
             np.asarray(qty, dtype=np.float64),
             np.asarray(is_buy, dtype=np.bool_),
+            ref,
         )
 
     @classmethod
