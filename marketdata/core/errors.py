@@ -12,6 +12,7 @@ BotCryptoError
 │       └── BannedError  the venue has banned our address until a known time
 ├── ConnectionLostError  the venue did not answer (retryable)
 ├── UntrustedHostError   the host does not prove who it is
+├── OutOfSyncError       a book is not known now (retryable)
 └── StoppedError         a wait was ended because the process stops
 """
 
@@ -114,6 +115,12 @@ class BannedError(HostRestingError):
 
 class UntrustedHostError(BotCryptoError):
     """The host's certificate is not valid for its name; nothing was sent."""
+
+
+class OutOfSyncError(BotCryptoError):
+    """A book is not known now: updates were lost, or it was not whole yet."""
+
+    retryable = True
 
 
 class StoppedError(BotCryptoError):
