@@ -156,6 +156,7 @@ class Ingestor(threading.Thread):
         self.connected_at_us: int | None = None
         self.last_message_us: int | None = None
         self.rejected = 0
+        self.label = ""
         self.is_leaving = False
         self.started_s = time.monotonic()
         self._order = tuple(symbols)
@@ -214,7 +215,7 @@ class Ingestor(threading.Thread):
     def _connect_and_read(self) -> None:
         url = self.locate()
         with Socket.connect(url, timeout_s=CONNECT_TIMEOUT_S) as socket:
-            self._socket = socket
+            self._socket, self.label = socket, socket.label
             self._begin(socket)
             try:
                 while not self._stopping.is_set():

@@ -54,6 +54,7 @@ BLOCKS = frozenset((403, 451))
 # What to wait where the server does not say: a ban lasts two minutes at least, a count one.
 UNTOLD_S = {418: 120.0, 429: 60.0}
 HEADERS = ["User-Agent: botcrypto"]
+SIMULATED = "x-simulated"
 
 
 class Socket:
@@ -71,10 +72,13 @@ class Socket:
     last_receive_s, last_pong_s : float
         Monotonic time of the last bytes of any kind, and of the last pong; at first that of the
         connection.
+    label : str
+        What a simulated venue calls its trades, empty for a real one.
     """
 
     def __init__(self, sock: socket.socket, cap: int = LARGEST_MESSAGE) -> None:
         self.last_receive_s = self.last_pong_s = time.monotonic()
+        self.label = ""
         self._sock = sock
         self._is_tls = isinstance(sock, ssl.SSLSocket)
         self._timeout_s = -1.0
@@ -121,7 +125,9 @@ class Socket:
         except ValueError as error:
             raise BadInputError(f"a WebSocket URL expected, seen {url!r}: {error}") from error
         sock, opening.sock = opening.sock, None
-        return cls(cast(socket.socket, sock), cap)
+        line = cls(cast(socket.socket, sock), cap)
+        line.label = (opening.getheaders() or {}).get(SIMULATED, "")
+        return line
 
     def receive(self, timeout_s: float) -> list[bytes]:
         """Return the payloads of all whole messages that one drain of the line gave.

@@ -89,6 +89,9 @@ class Supervisor(threading.Thread):
         `base_url` and the stream's path.
     tap : callable, optional
         As in `Ingestor`.
+    judge : callable, optional
+        Why a connection ended → the same in the light of what is known of the venue: in other
+        words, or retryable where it was not.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Supervisor(threading.Thread):
         wall_us: Callable[[], int],
         locate: Callable[[Sequence[str]], str] | None = None,
         tap: Tap | None = None,
+        judge: Callable[[BotCryptoError], BotCryptoError] = lambda error: error,
     ) -> None:
         super().__init__(name=f"supervisor-{venue.source}-{stream.name}", daemon=True)
         self.venue = venue
@@ -112,6 +116,7 @@ class Supervisor(threading.Thread):
         self.wall_us = wall_us
         self.locate = locate or (lambda names: self.base_url + stream.path(names))
         self.tap = tap
+        self.judge = judge
         size = venue.streams_per_connection
         self.slots = [
             Slot(
@@ -195,6 +200,7 @@ class Supervisor(threading.Thread):
 
     def _lost(self, slot: Slot, ended: Ingestor, now_s: float) -> None:
         """Take the successor where there is one, else wait before connecting anew."""
+        ended.error = ended.error and self.judge(ended.error)
         self._settle(slot, ended)
         slot.reconnects += 1
         slot.current, slot.successor = slot.successor, None
@@ -232,7 +238,8 @@ class Supervisor(threading.Thread):
             slot.rolls += 1
             log.info("connection replaced source=%s rolls=%s", self.venue.source, slot.rolls)
         elif not slot.successor.is_alive():
-            slot.next_s = now_s + self._delay_s(slot, slot.successor.error)
+            error = slot.successor.error and self.judge(slot.successor.error)
+            slot.next_s = now_s + self._delay_s(slot, error)
             slot.successor = None
 
     def _status(self, slot: Slot) -> FeedStatus:
