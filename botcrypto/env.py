@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from dotenv import dotenv_values
 
 from marketdata.conf import Conf, described
+from marketdata.core.redaction import redacted
 
 TRUE = {"true", "1", "yes", "on"}
 FALSE = {"false", "0", "no", "off"}
@@ -38,7 +39,7 @@ def load(values: Mapping[str, str]) -> tuple[Conf, list[str]]:
             if text and (value := _parse(item, text)) != ():
                 given[item.name] = _checked(item, value)
         except ValueError as error:
-            seen = "…" if item.metadata.get("secret") else repr(text)
+            seen = "…" if item.metadata.get("secret") else redacted(repr(text))
             errors.append(f"{name}={seen}: {error}; it is: {item.metadata['help']}")
     return Conf(**given), errors
 
@@ -107,6 +108,8 @@ def _url(url: str, schemes: tuple[str, str]) -> str:
     parts = urlsplit(url)
     if parts.scheme not in schemes or not parts.hostname or parts.query or parts.fragment:
         raise ValueError(f"a URL that starts with {secure}:// and has no query expected")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a URL without user name and password expected, which would be shown")
     if parts.scheme == plain and not _is_loopback(parts.hostname):
         raise ValueError(
             f"{plain}:// without TLS is accepted for loopback only; {secure}:// expected"

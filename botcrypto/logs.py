@@ -1,4 +1,4 @@
-"""Logging to stderr: one line per state change, for people or as JSON."""
+"""Logging to stderr: one line per state change, for people or as JSON, and no secret in it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,33 @@ import json
 import logging
 import time
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
+
+from django.conf import settings
+
+from marketdata.core.redaction import redacted, spellings
+
+
+class Redacting(logging.Filter):
+    """Hides secrets in what is logged: message, traceback and stack; lets every record through."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Replace what would show a secret."""
+        values = _spellings(_secrets())
+        try:
+            record.msg = redacted(record.getMessage(), values)
+        except (TypeError, ValueError):
+            # Arguments that do not fit the message: the handler complains, and shows them.
+            record.msg = redacted(f"{record.msg} {record.args}", values)
+        record.args = None
+        if record.exc_info and not record.exc_text:
+            record.exc_text = logging.Formatter().formatException(record.exc_info)
+        if record.exc_text:
+            record.exc_text = redacted(record.exc_text, values)
+        if record.stack_info:
+            record.stack_info = redacted(record.stack_info, values)
+        return True
 
 
 class JsonFormatter(logging.Formatter):
@@ -21,7 +47,7 @@ class JsonFormatter(logging.Formatter):
             "message": record.getMessage(),
         }
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
+            line["exception"] = record.exc_text or self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False)
 
 
@@ -38,11 +64,23 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "format": "%(asctime)s %(levelname)-7s %(name)s %(message)s",
         "datefmt": "%Y-%m-%d %H:%M:%SZ",
     }
+    stderr = {"class": "logging.StreamHandler", "formatter": form, "filters": ["redacting"]}
     return {
         "version": 1,
         "disable_existing_loggers": False,
+        "filters": {"redacting": {"()": Redacting}},
         "formatters": {"console": console, "json": {"()": JsonFormatter}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": form}},
+        "handlers": {"stderr": stderr},
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {name: {"level": level} for name in ("botcrypto", "marketdata", "strategy")},
     }
+
+
+def _secrets() -> tuple[str, ...]:
+    """Return the secrets of the settings, none while these are being read."""
+    if not settings.configured:
+        return ()
+    return (*settings.BOTCRYPTO.secrets, settings.SECRET_KEY)
+
+
+_spellings = lru_cache(maxsize=4)(spellings)

@@ -22,7 +22,8 @@ TENTH = Decimal("0.1")
 
 
 def _setting(default: Any, unit: str, help: str, **bounds: Any) -> Any:
-    return field(default=default, metadata={"unit": unit, "help": help, **bounds})
+    is_shown = not bounds.get("secret")
+    return field(default=default, repr=is_shown, metadata={"unit": unit, "help": help, **bounds})
 
 
 # Binance by mode: spot REST and streams, futures REST and streams.
@@ -363,6 +364,12 @@ class Conf:
         return Hosts(
             self.deriv_rest_url or rest, self.deriv_ws_url or ws, "", variant=self.deriv_dialect
         )
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The values that nobody may read."""
+        names = (item.name for item in fields(self) if item.metadata.get("secret"))
+        return tuple(value for value in (getattr(self, name) for name in names) if value)
 
     @property
     def cache_path(self) -> Path:

@@ -93,6 +93,7 @@ def test_every_type_is_read(name, text, value):
         ("BINANCE_REST_URL", "http://127.0.0.1.evil.example", "for loopback only"),
         ("BINANCE_REST_URL", "wss://api.binance.com", "starts with https://"),
         ("BINANCE_WS_URL", "ws://192.168.0.2:9443", "wss:// expected"),
+        ("BINANCE_REST_URL", "https://@api.binance.com", "without user name and password"),
     ],
 )
 def test_nonsense_is_refused_in_words(name, text, words):
@@ -100,6 +101,30 @@ def test_nonsense_is_refused_in_words(name, text, words):
     assert words in said
     assert repr(text) in said
     assert said.endswith(next(help for key, _, _, help in described() if key == name))
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("BINANCE_REST_URL", "https://user:pa55@api.binance.com"),
+        ("DATABASE_URL", "postgres://user:pa55@localhost/x"),
+    ],
+)
+def test_a_password_in_a_url_is_refused_and_not_told(name, text):
+    said = complaint(name, text)
+    assert "pa55" not in said
+    assert "://…@" in said
+
+
+def test_settings_do_not_show_secrets():
+    secrets = {
+        item.name: "canary-" + item.name for item in fields(Conf) if item.metadata.get("secret")
+    }
+    assert len(secrets) >= 6
+    settings = Conf(**secrets)
+    assert "canary" not in f"{settings!r}{settings}"
+    assert sorted(settings.secrets) == sorted(secrets.values())
+    assert Conf().secrets == ()
 
 
 @pytest.mark.parametrize("text", ["", "  ", "\t"])

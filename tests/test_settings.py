@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db import connection
 
 from botcrypto import logs, secret
+from marketdata.conf import Conf
 from tests.store.stored import ROOT
 
 
@@ -148,6 +149,29 @@ def test_people_get_lines_in_utc():
     formatter = logging.config.DictConfigurator({}).configure_formatter(dict(told))
     line = formatter.format(record("trades refused symbol=%s", "BTCUSDT"))
     assert line == "2024-01-01 00:00:00Z WARNING marketdata.x trades refused symbol=BTCUSDT"
+
+
+def test_lines_hide_secrets():
+    found = record("asked %s", "?signature=abc", error=ValueError("token=abc"))
+    found.stack_info = "X-MBX-APIKEY: abc"
+    assert logs.Redacting().filter(found)
+    line = logs.JsonFormatter().format(found)
+    assert json.loads(line)["message"] == "asked ?signature=…"
+    assert json.loads(line)["exception"].endswith("ValueError: token=…")
+    assert found.stack_info == "X-MBX-APIKEY: …"
+
+
+def test_lines_hide_the_secrets_of_the_settings(monkeypatch):
+    monkeypatch.setattr(settings, "BOTCRYPTO", Conf(deriv_api_token="canary-1:CR1"))
+    found = record("said canary-1 %s", settings.SECRET_KEY)
+    logs.Redacting().filter(found)
+    assert found.getMessage() == "said … …"
+
+
+def test_a_line_whose_arguments_do_not_fit_is_told_all_the_same():
+    found = record("asked %s %s", "token=abc")
+    logs.Redacting().filter(found)
+    assert found.getMessage() == "asked %s %s ('token=…',)"
 
 
 @pytest.mark.parametrize("form", ["console", "json"])
