@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import NoReturn, TypeVar
 
 import msgspec
@@ -21,6 +22,7 @@ from marketdata.core.errors import (
     VenueError,
 )
 from marketdata.core.ratewindow import Admission
+from marketdata.core.redaction import redacted, spellings
 from marketdata.rest.host import Host
 from marketdata.rest.limiter import Limiter, Priority
 from marketdata.rest.pool import Pool
@@ -74,6 +76,7 @@ class Asker:
         self._random01 = random01
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
+        self._hidden = spellings(conf.secrets)
         self._session(urls[0])
 
     def ask(self, question: Question, read: Callable[[Reply], T], priority: Priority) -> T:
@@ -129,7 +132,7 @@ class Asker:
         admission, sent_s = self._admitted(host, question.weight, priority)
         try:
             reply = self._exchanged(url, question, host, admission, sent_s)
-            verdict = judge(self.venue, reply)
+            verdict = self._judged(reply)
             if verdict.kind is not Kind.OK:
                 self._react(host, verdict, reply.status, admission, sent_s, delay_s)
             return _value(host, reply, read, sent_s)
@@ -177,6 +180,11 @@ class Asker:
         used = reply.headers.get(self.venue.weight_header, "")
         date = http_date(reply.headers.get("Date", ""))
         return int(used) if used.isdecimal() else None, date.second if date else None
+
+    def _judged(self, reply: Reply) -> Verdict:
+        """Sort an answer; a venue that quotes a key must not spread it."""
+        verdict = judge(self.venue, reply)
+        return replace(verdict, words=redacted(verdict.words, self._hidden))
 
     def _react(
         self,

@@ -19,6 +19,7 @@ from marketdata.core.errors import (
     FrameError,
     UntrustedHostError,
 )
+from marketdata.core.redaction import redacted
 from marketdata.rest.clock import CLOCK, Clock
 from marketdata.rest.guard import Guard, GuardedAdapter, guarded
 
@@ -156,7 +157,8 @@ class Session:
                 "that cannot prove who it is: check the clock, the network and the URL"
             )
         return ConnectionLostError(
-            f"{self.host}{path}: no complete answer: {type(error).__name__}: {error}"
+            # The words of what went wrong quote the query, signature included.
+            redacted(f"{self.host}{path}: no complete answer: {type(error).__name__}: {error}")
         )
 
 
