@@ -19,8 +19,8 @@ from marketdata.backfill.auditor import Auditor, Parts
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.service import BackfillService
 from marketdata.conf import Conf
-from marketdata.context import DAY, ScopeCoverage
-from marketdata.core.coverage import Run
+from marketdata.context import DAY
+from marketdata.core.coverage import Run, ScopeCoverage
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US, open_us

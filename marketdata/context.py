@@ -14,7 +14,7 @@ import numpy as np
 
 from marketdata.core.bar import Bar
 from marketdata.core.counted import Counted
-from marketdata.core.coverage import Coverage, Reach, Run, count_of, missing_of, reach
+from marketdata.core.coverage import Coverage, Reach, ScopeCoverage, count_of, missing_of, reach
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.sessions import SessionCalendar, Window
@@ -71,38 +71,6 @@ class PreviousDay:
     low: float
     close: float
     origin: str
-
-
-@dataclass(frozen=True, slots=True)
-class ScopeCoverage:
-    """What a scope should hold and does.
-
-    Parameters
-    ----------
-    expected, held, missing : int
-        Venue ids from the scope's first trade, as far as it is known, to its newest.
-    ranges : tuple of (first, last)
-        Missing ids, inclusive.
-    edges : {"venue", "neighbour", "held"}
-        How the first id is known.
-    sources : dict
-        Trades by origin.
-    exchange_side : tuple of (first, last)
-        Ids that the venue itself does not have; not expected, and not missing.
-    """
-
-    expected: int
-    held: int
-    missing: int
-    ranges: tuple[tuple[int, int], ...]
-    edges: str
-    sources: dict[str, int]
-    exchange_side: tuple[Run, ...] = ()
-
-    @property
-    def ratio(self) -> float | None:
-        """Held over expected; None where nothing is expected."""
-        return self.held / self.expected if self.expected else None
 
 
 @dataclass(slots=True)
@@ -362,14 +330,17 @@ class MarketContext:
         else:
             at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
+        is_counted = self.instrument.is_numbered
+        missing = count_of(ranges) if is_counted else len(ranges)
         return ScopeCoverage(
-            expected=scope.trades + count_of(ranges),
+            expected=scope.trades + missing,
             held=scope.trades,
-            missing=count_of(ranges),
+            missing=missing,
             ranges=ranges,
             edges=at.begin if bar or ranges else "held",
             sources=dict(scope.sources),
             exchange_side=tuple(self.absent.within(at.first, at.last)),
+            is_counted=is_counted,
         )
 
     def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:

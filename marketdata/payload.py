@@ -9,8 +9,9 @@ from typing import Any
 
 import msgspec
 
-from marketdata.context import ScopeCoverage, Snapshot
+from marketdata.context import Snapshot
 from marketdata.core.bar import Bars
+from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.events import Event
 from marketdata.core.instrument import Grid
 from marketdata.core.sessions import OFF, Window

@@ -188,8 +188,8 @@ class Pipeline:
             start, end = end, end + last - first + 1
             before = held.last
             self.context.hold(first, last)
-            if before is not None and first > before + 1:
-                gap = (before + 1, first - 1)
+            gap = (before + 1 if before is not None else first, first - 1)
+            if missing_of(held, self.context.absent, *gap):
                 self._gaps.append(gap)
                 events.append(_event("gap", trades, start, gap, reason="sequence"))
             elif before is not None and first < before:

@@ -8,8 +8,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from marketdata.context import Definition, MarketContext, ScopeCoverage
+from marketdata.context import Definition, MarketContext
 from marketdata.core.bar import Bar
+from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.trades import Trades

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketdata import live, telemetry
-from marketdata.context import ScopeCoverage
+from marketdata.core.coverage import ScopeCoverage
 from marketdata.feeds.ingestor import FeedStatus
 from marketdata.telemetry import LagHistogram
 

@@ -150,6 +150,41 @@ def runs_of(ids: Ints) -> list[Run]:
 
 
 @dataclass(frozen=True, slots=True)
+class ScopeCoverage:
+    """What a scope should hold and does.
+
+    Parameters
+    ----------
+    expected, held, missing : int
+        Venue ids from the scope's first trade, as far as it is known, to its newest. Where ids do
+        not count what is missing, each hole counts as one: a lower bound.
+    ranges : tuple of (first, last)
+        Missing ids, inclusive.
+    edges : {"venue", "neighbour", "held"}
+        How the first id is known.
+    sources : dict
+        Trades by origin.
+    exchange_side : tuple of (first, last)
+        Ids that the venue itself does not have; not expected, and not missing.
+    """
+
+    expected: int
+    held: int
+    missing: int
+    ranges: tuple[tuple[int, int], ...]
+    edges: str
+    sources: dict[str, int]
+    exchange_side: tuple[Run, ...] = ()
+    is_counted: bool = True
+
+    @property
+    def ratio(self) -> float | None:
+        """Held over expected; None where nothing is expected, or nobody knows how much."""
+        is_known = self.expected and (self.is_counted or not self.missing)
+        return self.held / self.expected if is_known else None
+
+
+@dataclass(frozen=True, slots=True)
 class Reach:
     """The ids a window should hold.
 

@@ -100,12 +100,20 @@ class Instrument:
         Tick and lot.
     id : int
         Row id in the store; 0 where nothing is stored. Used where ASCII is required.
+    is_numbered : bool
+        The venue numbers its trades one by one, so that a jump in ids counts what is missing; else
+        ids are ours, and a jump says that something may be missing.
+    is_sized : bool
+        Trades tell size and side; else they are ticks, each counted as a purchase or sale of one
+        by the direction of price.
     """
 
     source: str
     symbol: str
     grid: Grid
     id: int = 0
+    is_numbered: bool = True
+    is_sized: bool = True
 
     def on_grid(self, grid: Grid) -> Instrument:
         """Return the same instrument counted on another grid."""

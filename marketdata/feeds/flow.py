@@ -18,8 +18,9 @@ from typing import TypeVar
 
 from django.db import connections
 
-from marketdata.context import DAY, ScopeCoverage
+from marketdata.context import DAY
 from marketdata.core.bar import Bars
+from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument

@@ -14,9 +14,9 @@ from django.db import connection
 
 from marketdata import rebuild
 from marketdata.conf import Conf
-from marketdata.context import PreviousDay, ScopeCoverage
+from marketdata.context import PreviousDay
 from marketdata.core.backoff import Backoff
-from marketdata.core.coverage import Run
+from marketdata.core.coverage import Run, ScopeCoverage
 from marketdata.core.errors import BotCryptoError, FrameError, VenueError
 from marketdata.core.events import Batch, Event
 from marketdata.core.facts import Fact

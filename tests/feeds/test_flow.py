@@ -7,7 +7,8 @@ from decimal import Decimal
 
 import pytest
 
-from marketdata.context import MarketContext, ScopeCoverage
+from marketdata.context import MarketContext
+from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.trades import Trades
