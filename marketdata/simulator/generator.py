@@ -32,6 +32,10 @@ HOURLY = np.array(
 )
 PERIODS_S = (2, 8, 32, 128, 512, 2048, 8192, 32_768, 131_072, 524_288)
 DAILY_SWING = 0.012  # half width of the curve whose period is a day, as a fraction of price
+# How far a venue's price strays from the course that all share: seconds and half width, as a
+# fraction; together within a thousandth.
+BASIS = ((600, 2e-4), (14_400, 7e-4))
+MOST_ZERO = 10**9  # ids of a venue begin below this
 LEAN = 6e-4  # a move of this fraction in a minute makes the aggressors clearly one-sided
 BLOCK_TRADES = 10_000
 CACHED_TRADES = 640_000  # 21 MB of columns a symbol
@@ -50,10 +54,20 @@ KNOWN = {
 
 @dataclass(frozen=True)
 class Character:
-    """What a symbol's market is like: price level (quote per base) and grid."""
+    """What a symbol's market is like.
+
+    Parameters
+    ----------
+    price : float
+        Level, quote per base.
+    grid : Grid
+    value : float
+        Median size of a trade, quote.
+    """
 
     price: float
     grid: Grid
+    value: float = 150.0
 
     @classmethod
     def of(cls, symbol: str) -> Character:
@@ -69,6 +83,15 @@ class Character:
         )
 
 
+@dataclass(frozen=True)
+class Curve:
+    """One smooth part of a price's course: its period, and its half width as a fraction."""
+
+    lane: Lane
+    period_us: int
+    swing: float
+
+
 class GeneratedMarket:
     """The invented trades of one symbol, at random access by id and by time.
 
@@ -82,20 +105,42 @@ class GeneratedMarket:
         Mean trades per second over a day, > 0.
     clock_us : callable
         Current time, microseconds since the epoch, UTC.
+    venue : str
+        Each venue has trades and ids of its own, whose price strays a little from the course that
+        all share; the course itself is traded where none is named.
+    character : Character, optional
+        Grid and sizes where they are not those of the symbol anywhere.
     """
 
     label = "generated"
     fills = FILLS
     is_paced = False
 
-    def __init__(self, symbol: str, seed: int, rate: float, clock_us: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        symbol: str,
+        seed: int,
+        rate: float,
+        clock_us: Callable[[], int],
+        *,
+        venue: str = "",
+        character: Character | None = None,
+    ) -> None:
         self.symbol = symbol
-        self.character = Character.of(symbol)
+        self.character = character or Character.of(symbol)
         self.grid = self.character.grid
         self.per_day = max(1, round(rate * DAY_US / SECOND_US))
         self._clock_us = clock_us
-        self._name = (seed, symbol)
-        self._curves = [(self._lane(f"curve {s}"), s * SECOND_US) for s in PERIODS_S]
+        self._name: tuple[object, ...] = (seed, symbol)
+        swings = [(s, DAILY_SWING * math.sqrt(s * SECOND_US / DAY_US)) for s in PERIODS_S]
+        self._curves = [
+            Curve(self._lane(f"curve {s}"), s * SECOND_US, swing) for s, swing in swings
+        ]
+        self._zero_id = 0
+        if venue:
+            self._name = (seed, symbol, venue)
+            self._curves += [Curve(self._lane(f"basis {s}"), s * SECOND_US, w) for s, w in BASIS]
+            self._zero_id = int(self._lane("ids").uniform(np.array([0]))[0] * MOST_ZERO)
         self._block_minutes = _block_minutes(rate)
         kept = CACHED_TRADES // max(1, round(rate * 60 * self._block_minutes))
         # Bound to the instance, so that the cache dies with the market.
@@ -169,10 +214,11 @@ class GeneratedMarket:
         return Lane.of(*self._name, name)
 
     def _first_of_minute(self, day: int, minute: int) -> int:
-        return (day - FIRST_DAY) * self.per_day + int(self._starts(day)[minute]) + 1
+        before = (day - FIRST_DAY) * self.per_day + int(self._starts(day)[minute])
+        return self._zero_id + before + 1
 
     def _block_of(self, id: int) -> tuple[int, int]:
-        days, rank = divmod(id - 1, self.per_day)
+        days, rank = divmod(id - self._zero_id - 1, self.per_day)
         day = FIRST_DAY + days
         minute = int(np.searchsorted(self._starts(day), rank, side="right")) - 1
         return day, minute // self._block_minutes
@@ -229,18 +275,20 @@ class GeneratedMarket:
         return np.asarray(ticks / inverse, dtype=np.float64)
 
     def _sizes(self, ids: Ints, run: Ints) -> Floats:
-        """Draw log-normal sizes of about 150 quote units, one in a hundred ten times larger."""
+        """Draw log-normal sizes around the character's, one in a hundred ten times larger."""
         z = normal(self._lane("size").uniform(ids), self._lane("size two").uniform(ids))
         tail = np.where(self._lane("tail").uniform(ids[run]) < 0.01, 10.0, 1.0)
         inverse = float(1 / self.grid.lot)
-        lots = np.rint(150.0 / self.character.price * np.exp(1.5 * z) * tail * inverse)
+        lots = np.rint(
+            self.character.value / self.character.price * np.exp(1.5 * z) * tail * inverse
+        )
         return np.asarray(np.maximum(FILLS.most, lots) / inverse, dtype=np.float64)
 
     def _level(self, ts_us: Ints) -> Floats:
         """Return the logarithm of price over the base level at ascending times."""
         level = np.zeros(len(ts_us))
-        for lane, period_us in self._curves:
-            level += DAILY_SWING * math.sqrt(period_us / DAY_US) * lane.smooth(ts_us, period_us)
+        for curve in self._curves:
+            level += curve.swing * curve.lane.smooth(ts_us, curve.period_us)
         return level
 
 

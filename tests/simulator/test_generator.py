@@ -2,13 +2,15 @@ import hashlib
 import os
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from marketdata.core.instrument import Grid
 from marketdata.core.trades import Trades
-from marketdata.simulator.generator import GeneratedMarket
+from marketdata.simulator.generator import Character, GeneratedMarket
 from tests.simulator.conftest import DAY_US, HandClock, at_us
 
 DAY = at_us("2026-03-03T00:00:00")
@@ -188,3 +190,41 @@ def test_a_slow_market_has_minutes_without_trades():
     trades = made.slice(made.first_id, made.last_id)
     assert made.last_id - made.first_id + 1 == len(trades) > 600
     assert made.id_at(int(trades.ts_us[5]) + 1) == trades.id[6]
+
+
+def test_each_venue_has_trades_of_its_own_whose_price_stays_within_a_thousandth():
+    now = HandClock(DAY)
+    spot = GeneratedMarket("BTCUSDT", 7, 2.0, now)
+    futures = GeneratedMarket("BTCUSDT", 7, 2.0, now, venue="futures")
+    other = GeneratedMarket("BTCUSDT", 7, 2.0, now, venue="other")
+    assert len({one.last_id for one in (spot, futures, other)}) == 3
+    minutes = DAY - np.arange(12 * 60)[::-1] * 60_000_000
+    prices = [
+        np.array([one.slice(id, id).price[0] for id in map(one.id_at, minutes.tolist())])
+        for one in (spot, futures)
+    ]
+    # The trades themselves are some seconds and a spread apart.
+    basis = prices[1] / prices[0] - 1
+    assert np.abs(basis).max() < 2.5e-3
+    assert basis.std() > 1e-4
+    assert np.corrcoef(*(np.diff(np.log(price)) for price in prices))[0, 1] > 0.8
+
+
+def test_a_venue_is_random_access_too():
+    made, again = (
+        GeneratedMarket("BTCUSDT", 7, 2.0, HandClock(DAY), venue="futures") for _ in range(2)
+    )
+    first, last = made.id_at(DAY - DAY_US), made.id_at(DAY) - 1
+    day = made.slice(first, last)
+    assert len(day) == made.per_day == 172_800
+    assert (np.diff(day.id) == 1).all()
+    assert digest(again.slice(first + 90_000, first + 90_999)) == digest(day[90_000:91_000])
+
+
+def test_a_character_gives_grid_and_size():
+    large = Character(100_000.0, Grid(Decimal("0.10"), Decimal("0.001")), value=6_000.0)
+    made = GeneratedMarket("BTCUSDT", 7, 2.0, HandClock(DAY), venue="x", character=large)
+    trades = made.after(made.first_id, 5000)
+    assert (made.grid.ticks(trades.price) > 0).all()
+    assert (made.grid.lots(trades.qty) >= 3).all()
+    assert 0.04 < np.median(trades.qty) < 0.09
