@@ -198,7 +198,7 @@ STREAM_SOURCES = {
 
 @pytest.mark.parametrize(("venue", "channel"), STREAMS)
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_decode_never_raises_and_loses_no_frame(venue, channel, data):
     sources = STREAM_SOURCES[venue, channel]
     frames = data.draw(st.lists(st.one_of(mutated(sources), st.sampled_from(sources)), max_size=4))
@@ -260,7 +260,7 @@ def check_fact(fact):
 
 @pytest.mark.parametrize("venue", VENUE_NAMES)
 @given(data=st.data())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_answers_give_a_value_or_a_frame_error(venue, data):
     row = data.draw(st.sampled_from(rows(venue, "rest")))
     sources = [other["body"].encode() for other in rows(venue, "rest")]
