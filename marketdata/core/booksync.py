@@ -80,6 +80,7 @@ class BookSync:
         self.is_synced = False
         self.why = UNHEARD
         self._is_fresh = False
+        self._is_thin = False
         self._crossed_at_us: int | None = None
         self._kept: deque[BookUpdate] = deque(maxlen=MOST_BUFFERED)
 
@@ -88,7 +89,7 @@ class BookSync:
         """Whether a snapshot should be asked for: there are updates that one could precede."""
         if not self.is_asked:
             return False
-        return self.book.is_thin if self.is_synced else bool(self._kept)
+        return self._is_thin if self.is_synced else bool(self._kept)
 
     @property
     def kept(self) -> int:
@@ -106,7 +107,7 @@ class BookSync:
         if update.is_snapshot:
             self._load(update, [], now_us)
             return True
-        if self.is_asked and (not self.is_synced or self.book.is_thin):
+        if self.is_asked and (self._is_thin or not self.is_synced):
             self._kept.append(update)
         return self.is_synced and self._follow(update, now_us)
 
@@ -172,6 +173,7 @@ class BookSync:
         for update in following:
             self._apply(update)
         self._kept.clear()
+        self._is_thin = False
         self._crossed_at_us = None
         if not self.is_synced:
             self.counts.syncs += 1
@@ -190,9 +192,16 @@ class BookSync:
         if crossed_us >= self.crossed_us:
             self.lost(f"the book has been crossed for {crossed_us // 1000} ms")
 
+    def tend(self, now_us: int) -> None:
+        """Look at what time alone changes; to be called some times a second."""
+        self.check(now_us)
+        # From here on the updates are kept that the next snapshot will need.
+        self._is_thin = self._is_thin or (self.is_asked and self.is_synced and self.book.is_thin)
+
     def lost(self, why: str) -> None:
         """Give the book up: the connection ended, or updates were lost."""
         self.is_synced, self.why = False, why
+        self._is_thin = False
         self._crossed_at_us = None
         self._kept.clear()
 

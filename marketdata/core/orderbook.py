@@ -27,12 +27,16 @@ class BookView:
     update_id : int
     ts_us : int
         Time of the last update, microseconds UTC; 0 where the venue tells none.
+    known : int
+        So many levels a side are known without a hole between them, shown or not; behind them
+        there may be some that have not changed since the snapshot, which did not reach so far.
     """
 
     bids: Levels
     asks: Levels
     update_id: int
     ts_us: int
+    known: int
 
 
 class _Side:
@@ -45,7 +49,7 @@ class _Side:
         self.bound = bound
         self.qty: dict[float, float] = {}
         self.keys: list[float] = []
-        # Below this key levels are not known, and changes of them are passed over.
+        # Below this key there may be levels nobody told us of.
         self.edge = -inf
 
     def replace(self, levels: Iterable[Level], whole_below: float) -> None:
@@ -61,10 +65,7 @@ class _Side:
         for price, size in levels:
             if size:
                 if price not in qty:
-                    key = sign * price
-                    if key < self.edge:
-                        continue
-                    insort(keys, key)
+                    insort(keys, sign * price)
                 qty[price] = size
             elif price in qty:
                 del qty[price]
@@ -80,7 +81,7 @@ class _Side:
         for key in self.keys[:excess]:
             del self.qty[self.sign * key]
         del self.keys[:excess]
-        self.edge = self.keys[0]
+        self.edge = max(self.edge, self.keys[0])
 
     def best(self) -> Level | None:
         """Return the best level, in O(1)."""
@@ -94,20 +95,23 @@ class _Side:
         prices = [self.sign * key for key in self.keys[: -count - 1 : -1]]
         return tuple([(price, self.qty[price]) for price in prices])
 
+    def known(self) -> int:
+        """Return how many of the best levels have none missing between them."""
+        return len(self.keys) - bisect_left(self.keys, self.edge)
+
     def is_thin(self, told: int) -> bool:
-        """Tell whether hardly a level is left of a side that goes on beyond what is known."""
-        return self.edge > -inf and len(self.keys) < told * THIN
+        """Tell whether hardly a level is left of what the snapshot told of a longer side."""
+        return self.edge > -inf and self.known() < told * THIN
 
 
 class OrderBook:
-    """Levels of one book, as far from the best price as they are known.
+    """Levels of one book.
 
     Parameters
     ----------
     told : int
-        Levels a side that a snapshot tells at most. A side with so many goes on behind them;
-        what lies there is unknown, and changes of it are passed over, so that no level is shown
-        with unknown ones before it.
+        Levels a side that a snapshot tells at most. A side with so many goes on behind them; what
+        lies there is known only where it changes.
     bound : int
         Levels a side kept at most; those farthest from the best price go first. 0 is twice `told`.
     is_window : bool
@@ -173,4 +177,9 @@ class OrderBook:
     def view(self, depth: int) -> BookView:
         """Return the best levels of both sides, O(depth)."""
         bids, asks = self._bids.depth(depth), self._asks.depth(depth)
-        return BookView(bids, asks, self.update_id, self.ts_us)
+        return BookView(bids, asks, self.update_id, self.ts_us, self.known)
+
+    @property
+    def known(self) -> int:
+        """How many levels a side are known without a hole between them."""
+        return min(self._bids.known(), self._asks.known())
