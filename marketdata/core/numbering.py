@@ -98,4 +98,4 @@ def _within(trades: Trades, start: int, end_us: int) -> int:
 
 def _counted(trades: Trades, first: int) -> Trades:
     ids = range(first, first + len(trades))
-    return Trades.of(ids, trades.ts_us, trades.price, trades.qty, trades.is_buy, trades.ref)
+    return Trades.of(ids, trades.ts_us, trades.price, trades.qty, trades.is_buy, ref=trades.ref)

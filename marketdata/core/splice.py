@@ -8,7 +8,7 @@ are one stretch. Where they do not overlap, something may be missing, and a new 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 import numpy as np
@@ -37,10 +37,21 @@ class Joint(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Trades to hand on, and numbers that no trade will have."""
+    """What can be handed on.
+
+    Parameters
+    ----------
+    trades : Trades
+        Numbered.
+    unused : list of Run
+        Numbers that no trade will have.
+    paged : int
+        How many of the trades, from the first on, came by the page and not over the connection.
+    """
 
     trades: Trades
     unused: list[Run] = field(default_factory=list)
+    paged: int = 0
 
 
 class Splice:
@@ -96,12 +107,15 @@ class Splice:
         """Join what waits by the venue's newest trades, in the order in which they were matched."""
         waiting = self._waited()
         if not len(waiting):
-            return Joint.EARLY, self._early(page)
+            early = self._early(page)
+            return Joint.EARLY, replace(early, paged=len(early.trades))
         whole = _overlapped(page, waiting)
         if whole is None:
             return Joint.AGAIN, Piece(Trades.empty())
         joint = Joint.PROVEN if self._meets(whole) else Joint.BEGUN
-        return joint, self._settle(whole, joint)
+        piece = self._settle(whole, joint)
+        came = np.isin(_refs(piece.trades), _refs(waiting))
+        return joint, replace(piece, paged=int(came.argmax()) if came.any() else len(came))
 
     def give_up(self) -> Piece:
         """Begin a new stretch with what waits: no page can be had that proves more."""

@@ -76,6 +76,7 @@ class Trades:
         price: Sequence[float] | Floats,
         qty: Sequence[float] | Floats,
         is_buy: Sequence[bool] | Bools,
+        *,
         ref: Refs | None = None,
     ) -> Trades:
         """Build a batch from any sequences, without checking the values."""

@@ -20,7 +20,7 @@ from marketdata.rest.host import HostStatus
 from marketdata.rest.limiter import Limiter, LimiterStatus, Priority
 from marketdata.rest.pool import Pool, shared_pool
 from marketdata.rest.session import Reply
-from marketdata.venues.base import DayLevels, Listing, Question, Venue
+from marketdata.venues.base import DayLevels, Listing, Newest, Question, Venue
 
 log = logging.getLogger(__name__)
 
@@ -150,6 +150,18 @@ class VenueClient:
         return self._asked(
             asked.first(symbol, ts_us), lambda reply: asked.first_of(reply.body), priority
         )
+
+    def newest(self, channel: str, symbol: str, priority: Priority = Priority.LIVE) -> Trades:
+        """Return the venue's one page of newest trades, in match order, with refs.
+
+        Raises
+        ------
+        BotCryptoError
+        """
+        asked = self.venue.channels[channel].past
+        if not isinstance(asked, Newest):
+            raise TypeError(f"channel {channel} has no page of newest trades")
+        return self._asked(asked.ask(symbol), lambda reply: asked.read(reply.body), priority)
 
     def page(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from django.db import connection
@@ -61,6 +62,26 @@ def latest(instrument_id: int, limit: int, after_id: int | None = None) -> Trade
     return _columns(_fetch(question, base, end, limit)[::-1])
 
 
+def newest_refs(instrument_id: int, limit: int) -> list[bytes]:
+    """Return the refs of the newest trades that have one, oldest first."""
+    base = instrument_id << ID_BITS
+    question = (
+        "SELECT ref FROM marketdata_traderef WHERE id >= %s AND id < %s ORDER BY id DESC LIMIT %s"
+    )
+    found = _fetch(question, base, base + (1 << ID_BITS), limit)
+    return [str(ref).encode() for (ref,) in reversed(found)]
+
+
+def refs_of(instrument_id: int, trades: Trades) -> dict[int, str]:
+    """Return the refs of some trades by their ids; those without one are left out."""
+    if not len(trades):
+        return {}
+    base = instrument_id << ID_BITS
+    question = "SELECT id, ref FROM marketdata_traderef WHERE id BETWEEN %s AND %s"
+    found = _fetch(question, base + int(trades.id[0]), base + int(trades.id[-1]))
+    return {int(key) - base: str(ref) for key, ref in found}
+
+
 def id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
     """Bisect for the first id of a segment at or after a time; last + 1 where there is none."""
     base = instrument_id << ID_BITS
@@ -75,13 +96,13 @@ def id_at(instrument_id: int, first: int, last: int, ts_us: int) -> int:
     return low
 
 
-def _fetch(question: str, *values: int) -> list[tuple[int | float, ...]]:
+def _fetch(question: str, *values: int) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(question, values)
-        rows: list[tuple[int | float, ...]] = cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
 
 
-def _columns(rows: list[tuple[int | float, ...]]) -> Trades:
+def _columns(rows: list[tuple[Any, ...]]) -> Trades:
     table = np.array(rows, dtype=COLUMNS)
     return Trades.of(table["id"], table["ts_us"], table["price"], table["qty"], table["buy"] > 0)

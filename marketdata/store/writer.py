@@ -34,7 +34,7 @@ from marketdata.core.errors import BadTradesError, BotCryptoError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid
 from marketdata.core.timeframe import MINUTE_US
-from marketdata.core.trades import Trades
+from marketdata.core.trades import Refs, Trades
 from marketdata.models import ID_BITS, DailyLevel, Restatement, SessionStat
 from marketdata.models import Candle as CandleRow
 from marketdata.models import Event as EventRow
@@ -61,6 +61,7 @@ def _insert(rows: int) -> str:
 
 
 INSERT_ONE, INSERT_MANY = _insert(1), _insert(STATEMENT_ROWS)
+INSERT_REF = "INSERT INTO marketdata_traderef (id, ref) VALUES (%s, %s) ON CONFLICT (id) DO NOTHING"
 
 
 class WriterStoppedError(BotCryptoError):
@@ -398,6 +399,8 @@ def _write_all(jobs: Sequence[_Job]) -> tuple[int, int]:
         new = insert_trades(instrument_id, trades)
         if new < len(trades):
             _count_refused(instrument_id, trades)
+        if trades.ref is not None:
+            insert_refs(instrument_id, trades, trades.ref)
         inserted += new
         ledger.claim(instrument_id, trades, origin)
     for job in jobs:
@@ -441,6 +444,14 @@ def insert_trades(instrument_id: int, trades: Trades) -> int:
     return _execute(INSERT_MANY, flat[:even], COLUMNS * STATEMENT_ROWS) + _execute(
         INSERT_ONE, flat[even:], COLUMNS
     )
+
+
+def insert_refs(instrument_id: int, trades: Trades, refs: Refs) -> None:
+    """Insert the venue's own ids of trades that it does not number."""
+    keys = (trades.id + (instrument_id << ID_BITS)).tolist()
+    pairs = [(key, ref.decode()) for key, ref in zip(keys, refs.tolist(), strict=True) if ref]
+    with connection.cursor() as cursor:
+        cursor.executemany(INSERT_REF, pairs)
 
 
 def _execute(statement: str, values: list[Any], width: int) -> int:

@@ -16,7 +16,7 @@ SINCE_2019_MS = 1_786_233_600_000 - 1_546_300_800_000
 def at(*ts_us: int) -> Trades:
     count = len(ts_us)
     refs = np.array([b"%d" % n for n in range(count)])
-    return Trades.of([0] * count, ts_us, [1.0] * count, [1.0] * count, [True] * count, refs)
+    return Trades.of([0] * count, ts_us, [1.0] * count, [1.0] * count, [True] * count, ref=refs)
 
 
 def test_a_number_is_its_millisecond_times_1024():

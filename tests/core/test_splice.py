@@ -22,7 +22,7 @@ def tape(count: int, seed: int = 0) -> Trades:
     ts_us = START_US + 1000 * np.cumsum(rng.integers(0, 3, count))
     refs = np.array([b"ref-%d" % n for n in range(count)])
     prices = np.arange(1, count + 1, dtype=np.float64)
-    return Trades.of(np.arange(count), ts_us, prices, prices, rng.random(count) < 0.5, refs)
+    return Trades.of(np.arange(count), ts_us, prices, prices, rng.random(count) < 0.5, ref=refs)
 
 
 WHOLE = tape(400)
@@ -46,8 +46,12 @@ def joined(splice: Splice, live: Trades, page: Trades) -> tuple[Joint, Trades]:
 
 def test_the_first_page_and_what_comes_live_are_one_stretch():
     splice = Splice()
-    joint, first = joined(splice, WHOLE[20:25], WHOLE[0:24])
+    splice.opened()
+    splice.live(WHOLE[20:25])
+    joint, piece = splice.join(WHOLE[0:24])
     assert joint is Joint.BEGUN
+    assert piece.paged == 20
+    first = piece.trades
     later = splice.live(WHOLE[25:40]).trades
     assert places([first, later]) == list(range(40))
     assert len(runs_of(np.array(ids([first, later])))) == 1

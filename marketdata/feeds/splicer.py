@@ -1,0 +1,187 @@
+"""`Splicer`: joins what connections bring to one tape, for venues that number no trades."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from marketdata.core.backoff import Backoff
+from marketdata.core.coverage import Run
+from marketdata.core.errors import BotCryptoError
+from marketdata.core.events import Batch
+from marketdata.core.splice import Joint, Piece, Splice
+from marketdata.core.trades import Trades
+
+log = logging.getLogger(__name__)
+
+# What waits is shown so late at most when no page can be had that proves more.
+PATIENCE_S = 12.0
+# Trades of one symbol that wait at most: 70 bytes each.
+MOST_WAITING = 100_000
+# How often a quiet line looks for news, and a running one is compared with the venue's own page.
+QUIET_S, AUDIT_S = 30.0, 60.0
+LOOK_S = 0.05
+# Takes (symbol, batch, numbers that no trade will have); called in order, never at the same time.
+Deliver = Callable[[str, Batch, Sequence[Run]], None]
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One symbol's splice, and when to try to join it."""
+
+    splice: Splice | None = None
+    early: list[Trades] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=2.0))
+    due_s: float = 0.0
+    waits_since_s: float | None = None
+    recv_us: int = 0
+
+    @property
+    def is_joined(self) -> bool:
+        return self.splice is not None and self.splice.is_joined
+
+
+class Splicer(threading.Thread):
+    """Numbers and joins the trades of a source's symbols.
+
+    Parameters
+    ----------
+    newest : callable
+        Symbol → the venue's newest trades, in match order. Raises BotCryptoError.
+    deliver : callable
+    left_out : callable
+        Told (symbol, refs) of trades that the venue has and its feed did not bring.
+    """
+
+    def __init__(
+        self,
+        symbols: Iterable[str],
+        newest: Callable[[str], Trades],
+        deliver: Deliver,
+        left_out: Callable[[str, list[bytes]], None],
+        name: str = "splicer",
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self.newest = newest
+        self.deliver = deliver
+        self.left_out = left_out
+        self.joints: dict[Joint, int] = dict.fromkeys(Joint, 0)
+        self._desks = {symbol: _Desk() for symbol in symbols}
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+
+    def ready(self, symbol: str, splice: Splice) -> None:
+        """Learn what is held of a symbol; from then on its trades are joined to that."""
+        desk = self._desks[symbol]
+        with desk.lock:
+            desk.splice = splice
+            for trades in desk.early:
+                splice.live(trades)
+            desk.early.clear()
+        self._news.set()
+
+    def opened(self, symbols: Sequence[str]) -> None:
+        """Learn of a new connection; called in its thread, before it brings anything."""
+        for symbol in symbols:
+            desk = self._desks[symbol]
+            with desk.lock:
+                desk.due_s = 0.0
+                desk.backoff.reset()
+                if desk.splice is not None:
+                    desk.splice.opened()
+        self._news.set()
+
+    def live(self, symbol: str, batch: Batch) -> None:
+        """Take live trades; called in the threads of connections, never waits for the venue."""
+        desk = self._desks[symbol]
+        with desk.lock:
+            desk.recv_us = batch.recv_us
+            if desk.splice is None:
+                desk.early.append(batch.trades)
+                return
+            piece = desk.splice.live(batch.trades)
+            if desk.splice.is_joined:
+                self._hand_on(symbol, piece, batch.recv_us)
+            elif desk.waits_since_s is None:
+                desk.waits_since_s, desk.due_s = time.monotonic(), 0.0
+                self._news.set()
+
+    def is_joined(self, symbol: str) -> bool:
+        """Tell whether what comes of a symbol follows on what is held."""
+        return self._desks[symbol].is_joined
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End; what waits to be joined is handed on as a stretch of its own."""
+        self._stopping.set()
+        self._news.set()
+        if self.is_alive():
+            self.join(timeout_s)
+        for symbol, desk in self._desks.items():
+            with desk.lock:
+                if desk.splice is not None and desk.splice.waiting:
+                    self._hand_on(symbol, desk.splice.give_up(), desk.recv_us)
+
+    def run(self) -> None:
+        """Join and compare until stopped."""
+        while not self._stopping.is_set():
+            self._news.clear()
+            for symbol, desk in self._desks.items():
+                if desk.splice is not None and time.monotonic() >= desk.due_s:
+                    self._tend(symbol, desk)
+            self._news.wait(LOOK_S)
+
+    def _tend(self, symbol: str, desk: _Desk) -> None:
+        try:
+            page = self.newest(symbol)
+        except BotCryptoError as error:
+            if self._stopping.is_set():
+                return
+            log.warning("newest trades not told symbol=%s error=%s", symbol, error)
+            page = Trades.empty()
+        with desk.lock:
+            refs = self._joined(symbol, desk, page)
+        if refs:
+            self.left_out(symbol, refs)
+
+    def _joined(self, symbol: str, desk: _Desk, page: Trades) -> list[bytes]:
+        """Join by a page, or compare with it; say when to look again."""
+        splice, now_s = desk.splice, time.monotonic()
+        if splice is None:
+            return []
+        if splice.is_joined:
+            desk.due_s = now_s + AUDIT_S
+            return splice.left_out(page)
+        joint, piece = splice.join(page)
+        if joint is Joint.AGAIN and self._is_over(desk, splice, now_s):
+            log.warning("no page joins what came symbol=%s trades=%s", symbol, splice.waiting)
+            joint, piece = Joint.BEGUN, splice.give_up()
+        self._note(desk, joint, now_s)
+        self._hand_on(symbol, piece, desk.recv_us)
+        return []
+
+    def _is_over(self, desk: _Desk, splice: Splice, now_s: float) -> bool:
+        since_s = now_s if desk.waits_since_s is None else desk.waits_since_s
+        return now_s - since_s > PATIENCE_S or splice.waiting > MOST_WAITING
+
+    def _note(self, desk: _Desk, joint: Joint, now_s: float) -> None:
+        self.joints[joint] += 1
+        if joint is Joint.AGAIN:
+            desk.due_s = now_s + desk.backoff.next(random.random())
+        elif joint is Joint.EARLY:
+            desk.due_s = now_s + QUIET_S
+        else:
+            desk.due_s, desk.waits_since_s = now_s + AUDIT_S, None
+
+    def _hand_on(self, symbol: str, piece: Piece, recv_us: int) -> None:
+        paged, came = piece.trades[: piece.paged], piece.trades[piece.paged :]
+        unused = piece.unused
+        if len(paged):
+            self.deliver(symbol, Batch(paged, "rest"), unused)
+            unused = []
+        if len(came):
+            self.deliver(symbol, Batch(came, "live", recv_us), unused)
