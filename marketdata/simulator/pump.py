@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 from marketdata.core.trades import Trades
 from marketdata.simulator.connection import Connection
@@ -77,6 +78,17 @@ class Pump:
     def unseen_by(self, connection: Connection) -> int:
         """Return the id up to which trades are hidden from a listener; -1 for none."""
         return self._listeners.get(connection, -1)
+
+    def status(self) -> dict[str, Any]:
+        """Return where the market is, for the simulator's own pages."""
+        market = self.market
+        return {
+            "symbol": market.symbol,
+            "now_us": market.now_us(),
+            "first_id": market.first_id,
+            "last_id": market.last_id,
+            "played": self.played,
+        }
 
     async def run(self) -> None:
         """Play until cancelled."""

@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import lru_cache
 
-from marketdata.core.timeframe import DAY_US
-from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS, archive_rows
-from marketdata.simulator.listing import Listing
+from aiohttp import web
 
-PATH = re.compile(
-    r"/data/spot/daily/aggTrades/(?P<symbol>[^/]+)/"
-    r"(?P<stem>(?P=symbol)-aggTrades-(?P<day>\d{4}-\d\d-\d\d))\.zip(?P<sum>\.CHECKSUM)?"
+from marketdata.core.timeframe import DAY_US
+from marketdata.core.trades import Trades
+from marketdata.simulator.binance_spot import http_faults
+from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS
+from marketdata.simulator.faults import Faults
+from marketdata.simulator.fills import Fills
+from marketdata.simulator.listing import Listing
+from marketdata.simulator.spoil import sent
+
+NAME = re.compile(
+    r"(?P<symbol>[^/]+)/(?P<stem>(?P=symbol)-aggTrades-(?P<day>\d{4}-\d\d-\d\d))"
+    r"\.zip(?P<sum>\.CHECKSUM)?"
 )
 EPOCH = date(1970, 1, 1)
 # From this day on the archive of spot writes microseconds.
@@ -37,8 +45,8 @@ class Wanted:
 
     @classmethod
     def at(cls, path: str) -> Wanted | None:
-        """Read a path; None where the archive has no such place."""
-        found = PATH.fullmatch(path)
+        """Read what stands after `…/aggTrades/`; None where the archive has no such place."""
+        found = NAME.fullmatch(path)
         if not found:
             return None
         try:
@@ -48,12 +56,51 @@ class Wanted:
         return cls(found["symbol"], found["stem"], day, bool(found["sum"]))
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the files of one of Binance's markets are written.
+
+    Parameters
+    ----------
+    rows : callable
+        (trades, fills, what times are divided by) → the lines.
+    header : bytes
+        The first line, where there is one.
+    is_fine : bool
+        Whether times are in microseconds since 2025.
+    """
+
+    rows: Callable[[Trades, Fills, int], bytes]
+    header: bytes = b""
+    is_fine: bool = False
+
+
 class Archive:
     """Zips of closed days, built when first asked for; the same bytes every time."""
 
-    def __init__(self, listings: Mapping[str, Listing]) -> None:
+    def __init__(self, listings: Mapping[str, Listing], layout: Layout) -> None:
         self._listings = listings
+        self._layout = layout
         self._built = lru_cache(maxsize=KEPT)(self._build)
+
+    async def answer(self, request: web.Request, faults: Faults, limit: int) -> web.StreamResponse:
+        """Answer the request of a file, whose `path` begins after `…/aggTrades/`."""
+        fault = faults.take_http()
+        spoiled = http_faults.answered(fault, faults, limit)
+        whole = spoiled or await self._file(request.match_info["path"], faults)
+        return await sent(fault, request, whole)
+
+    async def _file(self, path: str, faults: Faults) -> web.Response:
+        wanted = Wanted.at(path)
+        if wanted is None or faults.take("archive_missing"):
+            return _absent()
+        data = await asyncio.to_thread(self.read, wanted)
+        if data is None:
+            return _absent()
+        if not wanted.is_sum and faults.take("archive_corrupt"):
+            data = corrupted(data)
+        kind = "text/plain" if wanted.is_sum else "application/zip"
+        return web.Response(body=data, content_type=kind)
 
     def read(self, wanted: Wanted) -> bytes | None:
         """Return a file, or None where there is none (yet)."""
@@ -69,7 +116,8 @@ class Archive:
 
     def _build(self, symbol: str, stem: str, day: date, ids: tuple[int, int]) -> bytes:
         market = self._listings[symbol].market
-        unit = MICROSECONDS if day >= FIRST_MICROSECONDS else MILLISECONDS
+        is_fine = self._layout.is_fine and day >= FIRST_MICROSECONDS
+        unit = MICROSECONDS if is_fine else MILLISECONDS
         packed = io.BytesIO()
         entry = zipfile.ZipInfo(f"{stem}.csv", (day.year, day.month, day.day, 0, 0, 0))
         entry.compress_type = zipfile.ZIP_DEFLATED
@@ -77,9 +125,10 @@ class Archive:
             zipfile.ZipFile(packed, "w", compresslevel=1) as archive,
             archive.open(entry, "w", force_zip64=True) as file,
         ):
+            file.write(self._layout.header)
             for first in range(ids[0], ids[1] + 1, ROWS):
                 trades = market.slice(first, min(first + ROWS - 1, ids[1]))
-                file.write(archive_rows(trades, market.fills, unit))
+                file.write(self._layout.rows(trades, market.fills, unit))
         return packed.getvalue()
 
 
@@ -87,3 +136,10 @@ def corrupted(data: bytes) -> bytes:
     """Return the data with one bit flipped in the middle."""
     middle = len(data) // 2
     return data[:middle] + bytes((data[middle] ^ 1,)) + data[middle + 1 :]
+
+
+def _absent() -> web.Response:
+    text = (
+        "<Error><Code>NoSuchKey</Code><Message>The specified key does not exist.</Message></Error>"
+    )
+    return web.Response(status=404, text=text, content_type="application/xml")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import msgspec
 from aiohttp import web
 
 from marketdata.simulator.binance_spot.params import RefusedError
+from marketdata.simulator.faults import Faults
 from marketdata.simulator.spoil import page
 
 RESTRICTED = (
@@ -38,13 +40,27 @@ def banned(retry_after_s: float) -> RefusedError:
     )
 
 
-def refusal(fault: str, retry_after_s: float, limit: int) -> web.Response | RefusedError | None:
-    """Return what stands for the whole answer, or None where the body itself is spoiled."""
-    answers: dict[str, Callable[[], RefusedError]] = {
+def answered(fault: str | None, faults: Faults, limit: int) -> web.Response | None:
+    """Return what stands for the whole answer, or None where at most its body is spoiled."""
+    retry_after_s = faults.value("retry_after")
+    refusals: dict[str | None, Callable[[], RefusedError]] = {
         "429": lambda: too_much(limit),
         "418": lambda: banned(retry_after_s),
         "451": lambda: RefusedError(0, RESTRICTED, 451),
         "500": lambda: RefusedError(-1000, "An unknown error occurred while processing.", 500),
         "503": lambda: RefusedError(-1008, "Server is currently overloaded.", 503),
     }
-    return answers[fault]() if fault in answers else page(fault)
+    return refused(refusals[fault](), retry_after_s) if fault in refusals else page(fault)
+
+
+def refused(error: RefusedError, retry_after_s: float = 0.0) -> web.Response:
+    """Return the answer of a refusal: `{"code":-1121,"msg":"Invalid symbol."}`."""
+    answer = json(msgspec.json.encode({"code": error.code, "msg": str(error)}), error.status)
+    if error.status in {418, 429}:
+        answer.headers["Retry-After"] = f"{retry_after_s:g}"
+    return answer
+
+
+def json(body: bytes, status: int = 200) -> web.Response:
+    """Return an answer of JSON text."""
+    return web.Response(body=body, status=status, content_type="application/json", charset="utf-8")

@@ -47,13 +47,19 @@ def exchange_info(
     }
 
 
+def assets_of(symbol: str) -> tuple[str, str]:
+    """Return base and quote of a symbol, by the quotes that are known."""
+    quote = next((quote for quote in QUOTES if symbol.endswith(quote) and symbol != quote), "USDT")
+    return symbol.removesuffix(quote), quote
+
+
 def _symbol(listing: Listing) -> dict[str, Any]:
     symbol = listing.symbol
-    quote = next((quote for quote in QUOTES if symbol.endswith(quote) and symbol != quote), "USDT")
+    base, quote = assets_of(symbol)
     return {
         "symbol": symbol,
         "status": "TRADING",
-        "baseAsset": symbol.removesuffix(quote),
+        "baseAsset": base,
         "baseAssetPrecision": 8,
         "quoteAsset": quote,
         "quotePrecision": 8,

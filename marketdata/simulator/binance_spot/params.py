@@ -106,6 +106,13 @@ class Query:
         """Tell whether a parameter was sent."""
         return name in self.values
 
+    def flag(self, name: str) -> bool:
+        """Return `true` or `false`; False where it was not sent."""
+        text = self.values.get(name, "false").lower()
+        if text not in {"true", "false"}:
+            raise illegal(name, "true|false")
+        return text == "true"
+
     def whole(self, name: str) -> int | None:
         """Return a whole number, or None where it was not sent."""
         text = self.values.get(name)
@@ -166,11 +173,11 @@ class Query:
         named = [self._named(name, "symbols") for name in names]
         return named if self._is_status_met() else []
 
-    def interval(self) -> str:
-        """Return `interval`."""
+    def interval(self, known: Sequence[str] = INTERVALS) -> str:
+        """Return `interval`, one of those that the venue knows."""
         if not self.has("interval"):
             raise missing("interval")
-        if self.values["interval"] not in INTERVALS:
+        if self.values["interval"] not in known:
             raise RefusedError(-1120, "Invalid interval.")
         return self.values["interval"]
 

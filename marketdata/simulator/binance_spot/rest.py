@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 
 from marketdata.core.timeframe import DAY_US
-from marketdata.simulator.binance_spot import info, tickers, wire
+from marketdata.simulator.binance_spot import accounts, info, tickers, wire
 from marketdata.simulator.binance_spot.params import Query, RefusedError, invalid
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.intervals import LENGTHS
@@ -43,12 +43,18 @@ class Endpoint:
     past : callable, optional
         Returns whose past is needed since when, where counting it may take longer than a stream
         should wait: it is then counted beside the loop first.
+    pool : str
+        Which pool of requests pays for it; empty is that of weight.
+    is_signed : bool
+        Whether the account's key and signature are needed.
     """
 
     answer: Callable[[Venue, Query], bytes]
     params: tuple[str, ...] = ()
     weight: int | Callable[[Mapping[str, str]], int] = 1
     past: Callable[[Venue, Query], list[tuple[Listing, int]]] | None = None
+    pool: str = ""
+    is_signed: bool = False
 
     def cost(self, sent: Mapping[str, str]) -> int:
         """Return the weight of one request, whether it will be refused or not."""
@@ -143,6 +149,12 @@ def ticker_day(venue: Venue, query: Query) -> bytes:
     return _each(venue, query, lambda one: tickers.day(one, query.unit, is_mini=is_mini))
 
 
+def account(venue: Venue, query: Query) -> bytes:
+    """Return what the account holds: the assets of the first listing, and nothing moves."""
+    listing = next(iter(venue.listings.values()))
+    return _json(accounts.spot(listing, omits_zero=query.flag("omitZeroBalances")))
+
+
 def _each(venue: Venue, query: Query, answer: Callable[[Listing], dict[str, Any]]) -> bytes:
     answers = [answer(listing) for listing in _wanted(venue, query)]
     return _json(answers[0] if query.has("symbol") else answers)
@@ -208,4 +220,5 @@ ENDPOINTS = {
     "ticker/price": Endpoint(ticker_price, SOME, weight=_ticker_weight),
     "ticker/bookTicker": Endpoint(ticker_book, SOME, weight=_ticker_weight),
     "ticker/24hr": Endpoint(ticker_day, (*SOME, "type"), weight=_day_weight, past=_past_of_day),
+    "account": Endpoint(account, ("omitZeroBalances",), weight=20, is_signed=True),
 }

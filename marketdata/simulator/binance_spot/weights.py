@@ -1,4 +1,4 @@
-"""Request weight: counted per minute of the clock, refused beyond the limit, banned if ignored."""
+"""Request weight: counted per window of the clock, refused beyond the limit, banned if ignored."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MINUTE_S = 60
-# So many requests after a 429, in the same minute, and the address is banned.
+# So many requests after a 429, in the same window, and the address is banned.
 PATIENCE = 20
 BAN_S = 120
 
@@ -21,27 +21,30 @@ class Verdict:
 
 
 class Weights:
-    """The weight that all clients of one address have used in this minute.
+    """The weight that all clients of one address have used in this window.
 
     Parameters
     ----------
     limit : int
-        Weight a minute.
+        Weight a window.
     clock_us : callable
         Wall clock, microseconds since the epoch; windows begin at second 00.
+    minutes : int
+        Length of a window.
     """
 
-    def __init__(self, limit: int, clock_us: Callable[[], int]) -> None:
+    def __init__(self, limit: int, clock_us: Callable[[], int], minutes: int = 1) -> None:
         self.limit = limit
+        self._length_s = minutes * MINUTE_S
         self._clock_us = clock_us
-        self._minute = -1
+        self._window = -1
         self._used = 0
         self._refused = 0
         self._banned_until_s = 0.0
 
     @property
     def used(self) -> int:
-        """Weight used in this minute."""
+        """Weight used in this window."""
         self._turn()
         return self._used
 
@@ -57,13 +60,13 @@ class Weights:
         if self._refused > PATIENCE:
             self._banned_until_s = now_s + BAN_S
             return Verdict(418, self._used, BAN_S)
-        return Verdict(429, self._used, _up(MINUTE_S - now_s % MINUTE_S))
+        return Verdict(429, self._used, _up(self._length_s - now_s % self._length_s))
 
     def _turn(self) -> float:
         now_s = self._clock_us() / 1e6
-        minute = int(now_s // MINUTE_S)
-        if minute != self._minute:
-            self._minute, self._used, self._refused = minute, 0, 0
+        window = int(now_s // self._length_s)
+        if window != self._window:
+            self._window, self._used, self._refused = window, 0, 0
         return now_s
 
 
