@@ -1,0 +1,1 @@
+"""Bybit v5 on loopback: linear and spot side by side, its REST, its streams, its archive."""
