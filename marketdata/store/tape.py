@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from marketdata.core.coverage import Run
 from marketdata.core.errors import BadTradesError, TapeError
 from marketdata.core.trades import Trades
 from marketdata.store import lake, tape_capture, tape_csv, tape_file, tape_layout
@@ -16,6 +17,10 @@ FORMATS = "Binance archive zip or csv, Bybit csv(.gz), Parquet of ours, raw capt
 # What stands before the kind of trades or the date, in capitals of any alphabet.
 SYMBOL = re.compile(r"(?:.*_)?([^\W_a-z]{2,30}?)[-_]?(?:aggTrades|trades|\d{4}-\d\d(?!\d))")
 Reader = Callable[[], Iterator[Trades]]
+
+
+def _no_voids() -> list[Run]:
+    return []
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Tape:
     symbol: str
     channel: str
     _read: Reader
+    _voids: Callable[[], list[Run]] = _no_voids
 
     def batches(self, size: int = 50_000) -> Iterator[Trades]:
         """Yield checked batches of at most `size` trades, each in ascending ids, from the first on.
@@ -54,6 +60,16 @@ class Tape:
                 yield from trades.checked().sorted().batches(size)
         except BadTradesError as error:
             raise TapeError(f"{self.path.name}: {error}") from error
+
+    def voids(self) -> list[Run]:
+        """Return the ids that the tape itself shows to be no trades, ascending: none miss there.
+
+        Raises
+        ------
+        TapeError
+            As `batches`.
+        """
+        return self._voids()
 
 
 def open_tape(path: Path | str, *, source: str | None = None, symbol: str | None = None) -> Tape:
@@ -76,7 +92,7 @@ def open_tape(path: Path | str, *, source: str | None = None, symbol: str | None
     name = symbol or found.symbol or _symbol_of(path)
     if not name:
         raise TapeError(f"{path.name}: no symbol found in name or content; say --symbol")
-    return Tape(path, source or found.source, name, found.channel, found.read)
+    return Tape(path, source or found.source, name, found.channel, found.read, found.voids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +103,7 @@ class _Found:
     symbol: str
     channel: str
     read: Reader
+    voids: Callable[[], list[Run]] = _no_voids
 
 
 def _look(path: Path, symbol: str | None) -> _Found:
@@ -108,7 +125,9 @@ def _look(path: Path, symbol: str | None) -> _Found:
 
 def _capture(path: Path, symbol: str | None) -> _Found:
     source, found, channel = tape_capture.look(path, symbol)
-    return _Found(source, found, channel, partial(tape_capture.batches, path, channel, found))
+    told = (path, channel, found)
+    read, voids = partial(tape_capture.batches, *told), partial(tape_capture.voids, *told)
+    return _Found(source, found, channel, read, voids)
 
 
 def _parquet(path: Path) -> _Found:

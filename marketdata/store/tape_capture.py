@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 
+from marketdata.core.coverage import Run, runs_of
 from marketdata.core.errors import TapeError
 from marketdata.core.trades import EARLIEST_US, LATEST_US, Trades
 from marketdata.store.tape_file import opened
@@ -14,6 +16,9 @@ from marketdata.store.tape_file import opened
 # Once single trades were seen, so many lines tell that there are no aggregates.
 LOOK_LINES = 20_000
 LARGEST_ID = 1 << 63
+MARKET = "MARKET"
+# Contracts margined in coin are 2, and their quantities are no coins.
+USD_M = 1
 
 
 class _Trade(msgspec.Struct):
@@ -27,8 +32,9 @@ class _Trade(msgspec.Struct):
     m: bool
     a: int | list[list[str]] | str = ""
     t: int | str = ""
-    X: str = "MARKET"
+    X: str = MARKET
     M: bool | None = None
+    st: int = USD_M
 
 
 class _Frame(msgspec.Struct):
@@ -86,7 +92,19 @@ def _channel(path: Path) -> str:
 
 
 def _events(path: Path, channel: str) -> Iterator[tuple[int, _Trade]]:
-    """Yield (line, event) of the channel's trades of the market."""
+    """Yield (line, event) of the channel's trades of the market.
+
+    Notes
+    -----
+    Insurance-fund, deleveraging and placeholder rows are no trades of the market.
+    """
+    for number, event in _rows(path, channel):
+        if event.X == MARKET:
+            yield number, event
+
+
+def _rows(path: Path, channel: str) -> Iterator[tuple[int, _Trade]]:
+    """Yield (line, event) of all that the channel numbers."""
     mark = f'"e":"{channel}"'.encode()
     with opened(path) as file:
         for number, line in enumerate(file, 1):
@@ -97,9 +115,26 @@ def _events(path: Path, channel: str) -> Iterator[tuple[int, _Trade]]:
                 event = _trade.decode(bytes(_frame.decode(raw).data) or raw)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise TapeError(f"{path.name}: line {number}: {error}") from error
-            # Insurance-fund and placeholder rows are no trades of the market.
-            if event.X == "MARKET":
+            if event.st == USD_M:
                 yield number, event
+
+
+def voids(path: Path, channel: str, symbol: str) -> list[Run]:
+    """Return the numbers that were taken by what is no trade of the market, ascending.
+
+    Raises
+    ------
+    TapeError
+        A line that is no trade; says which.
+    """
+    if channel != "trade":
+        return []
+    ids = {
+        event.t
+        for _, event in _rows(path, channel)
+        if event.X != MARKET and event.s == symbol and isinstance(event.t, int)
+    }
+    return runs_of(np.array(sorted(ids), np.int64))
 
 
 def batches(path: Path, channel: str, symbol: str, size: int = 20_000) -> Iterator[Trades]:

@@ -48,6 +48,27 @@ def three(tmp_path):
     return plain(tmp_path / "BTCUSDT-aggTrades-2024-01-01.csv", SPOT_AGG)
 
 
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("day", "trades", "volume", "beside"),
+    [("20230404", 2197, 201.588, []), ("20230405", 10_737, 987.497, [[3535191080, 3535191080]])],
+)
+def test_a_day_of_futures_is_whole_although_the_insurance_fund_took_a_number(
+    shared_data, day, trades, volume, beside
+):
+    answer = answer_of(shared_data / f"captures/binance_usdm_btcusdt_{day}.gz")
+    assert (answer["source"], answer["symbol"]) == ("binance_futures", "BTCUSDT")
+    assert (answer["trades"], answer["volume"]) == (trades, volume)
+    coverage = answer["coverage"]
+    assert (coverage["missing"], coverage["held"], coverage["exchange_side"]) == (0, trades, beside)
+    assert (answer["precision"], "gap" in answer["events"]) == ("exact", False)
+    # The venue's tick is a tenth, as high as a row of the profile is by default.
+    definition = answer["definition"]
+    assert (definition["profile_tick_size"], definition["tick_size"]) == (0.1, 0.1)
+    assert sum(row["volume"] for row in answer["volume_profile"]) == pytest.approx(volume)
+    assert max(row["price"] for row in answer["volume_profile"]) < 28_200
+
+
 def test_the_answer_is_the_context_with_hash_events_and_speed(three):
     answer = answer_of(three)
     notional = (

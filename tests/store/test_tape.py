@@ -93,15 +93,36 @@ def test_a_capture_of_futures_is_told_by_its_frames(tmp_path):
     assert open_tape(plain(tmp_path / "any", text)).source == "binance_futures"
 
 
+USD_M = (
+    '1680652700441533 {"stream":"btcusdt@trade","data":{"e":"trade","E":1680652700455,'
+    '"T":1680652700452,"s":"BTCUSDT","t":%d,"p":"%s","q":"0.5","X":"%s","m":true}}\n'
+)
+
+
 def test_rows_that_are_no_trades_of_the_market_are_dropped(tmp_path):
-    frame = (
-        '1680652700441533 {"stream":"btcusdt@trade","data":{"e":"trade","E":1680652700455,'
-        '"T":1680652700452,"s":"BTCUSDT","t":%d,"p":"%s","q":"0.5","X":"%s","m":true}}\n'
-    )
     rows = [(1, "28145.1", "MARKET"), (2, "28722.5", "INSURANCE_FUND"), (3, "0", "NA")]
-    text = "".join(frame % row for row in [*rows, (4, "28145.2", "MARKET")])
+    text = "".join(USD_M % row for row in [*rows, (4, "28145.2", "MARKET"), (6, "0", "NA")])
     tape = open_tape(plain(tmp_path / "any", text))
     assert (tape.source, read(tape).id.tolist()) == ("binance_futures", [1, 4])
+    # Their numbers are taken, so that nothing misses there; 5 may.
+    assert tape.voids() == [(2, 3), (6, 6)]
+
+
+def test_what_a_stranger_did_beside_the_market_is_not_ours(tmp_path):
+    ether = (USD_M % (2, "1800", "NA")).replace("BTCUSDT", "ETHUSDT")
+    path = plain(tmp_path / "any", USD_M % (1, "28145.1", "MARKET") + ether)
+    assert open_tape(path).voids() == []
+    aggregates = plain(tmp_path / "aggregates", FRAMES)
+    assert open_tape(aggregates).voids() == []
+
+
+def test_contracts_margined_in_coin_are_no_trades_of_coins(tmp_path):
+    mine, other = USD_M % (1, "28145.1", "MARKET"), USD_M % (2, "28145.1", "MARKET")
+    other = other.replace('"m":true', '"m":true,"st":2')
+    tape = open_tape(plain(tmp_path / "any", mine + other))
+    assert read(tape).id.tolist() == [1]
+    with pytest.raises(TapeError, match="seen none"):
+        open_tape(plain(tmp_path / "coins", other))
 
 
 def test_parquet_of_ours_is_read_back(tmp_path):

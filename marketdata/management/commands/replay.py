@@ -87,7 +87,9 @@ def replayed(tape: Tape) -> dict[str, Any]:
     pipeline: Pipeline | None = None
     first_ts_us = LATEST_US
     for trades in tape.batches():
-        pipeline = pipeline or _pipeline(tape, trades, events)
+        if pipeline is None:
+            pipeline = _pipeline(tape, trades, events)
+            pipeline.lack(tape.voids())
         first_ts_us = min(first_ts_us, int(trades.ts_us.min()))
         pipeline.feed(Batch(trades, "file"))
     if pipeline is None:
