@@ -397,13 +397,15 @@ def test_files_of_finished_days_are_named_by_symbol_and_day(venue, channel):
     if found.archive is None:
         return
     assert found.archive.published_s > 0
-    for name in (found.archive.path, found.archive.checksum):
-        path = name(SYMBOLS[2], "2024-01-01")
+    told = [found.archive.path, found.archive.checksum]
+    # Some venues publish no checksums.
+    paths = [name(SYMBOLS[2], "2024-01-01") for name in told if name is not None]
+    for path in paths:
         assert path.startswith("/")
         assert path.isascii()
         assert "2024-01-01" in path
         assert SYMBOLS[2] in unquote(path)
-    assert found.archive.path("X", "2024-01-01") != found.archive.checksum("X", "2024-01-01")
+    assert len(set(paths)) == len(paths)
 
 
 @pytest.mark.parametrize("venue", VENUE_NAMES)
