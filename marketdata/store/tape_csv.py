@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
@@ -17,7 +18,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from marketdata.core.errors import BadTradesError, TapeError
-from marketdata.core.trades import LATEST_US, Bools, Ints, Trades
+from marketdata.core.trades import LATEST_US, Bools, Ints, Refs, Trades
 from marketdata.store.tape_fault import fault
 from marketdata.store.tape_file import opened
 from marketdata.store.tape_layout import Layout
@@ -30,6 +31,8 @@ AHEAD = 3
 MICROSECONDS = 10**14
 MILLISECONDS = 10**11
 SYMBOL = "symbol"
+# A UUID has 36; a column as wide as its widest cell must not fill the memory.
+LONGEST_REF = 64
 
 
 def batches(path: Path, layout: Layout) -> Iterator[Trades]:
@@ -123,14 +126,13 @@ def _numbered(path: Path, layout: Layout) -> Iterator[Trades]:
 
     Notes
     -----
-    The whole file is held, 33 bytes a trade: old archives run backwards.
+    The whole file is held, 33 bytes a trade and 36 more with its ref: old archives run backwards.
     """
     trades = Trades.concat(_blocks(path, layout))
     if len(trades) and trades.ts_us[0] > trades.ts_us[-1]:
         trades = trades[::-1]
     trades = trades[np.argsort(trades.ts_us, kind="stable")]
-    ids = np.arange(1, len(trades) + 1)
-    yield Trades.of(ids, trades.ts_us, trades.price, trades.qty, trades.is_buy)
+    yield replace(trades, id=np.arange(1, len(trades) + 1))
 
 
 def _options(csv: Any, arrow: Any, layout: Layout) -> tuple[Any, Any, Any]:
@@ -140,6 +142,8 @@ def _options(csv: Any, arrow: Any, layout: Layout) -> tuple[Any, Any, Any]:
     types[layout.side] = arrow.bool_()
     if layout.id:
         types[layout.id] = arrow.int64()
+    if layout.ref:
+        types[layout.ref] = arrow.binary()
     if SYMBOL in layout.names:
         types[SYMBOL] = arrow.dictionary(arrow.int32(), arrow.string())
     yes, no = ("buy", "sell") if layout.side_means == "taker" else ("true", "false")
@@ -179,7 +183,25 @@ def _trades(table: Any, layout: Layout) -> Trades:
         column(layout.price),
         column(layout.qty),
         said if layout.side_means == "taker" else ~said,
+        ref=refs(table.column(layout.ref)) if layout.ref else None,
     )
+
+
+def refs(column: Any) -> Refs:
+    """Return a column of binary cells as one of fixed width. Raises TapeError."""
+    column = column.combine_chunks()
+    if not len(column):
+        return np.empty(0, "S1")
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    widths = np.diff(ends)
+    widest = max(1, int(widths.max(initial=0)))
+    if widest > LONGEST_REF:
+        raise TapeError(f"ids of at most {LONGEST_REF} characters expected, seen {widest}")
+    if (widths == widest).all():
+        # One after the other they are the column already.
+        return np.frombuffer(data, f"S{widest}", len(column), int(ends[0]))
+    return np.array(column.to_pylist(), f"S{widest}")
 
 
 def microseconds(ts: Any) -> Ints:

@@ -25,6 +25,8 @@ class Layout:
     side_means : {"maker", "taker"}
         Whether `side` says that the buyer was the maker, or which side the taker was on.
     has_header : bool
+    ref : str
+        The venue's own id where it is no number to count by; empty where there is none.
     """
 
     source: str
@@ -38,6 +40,7 @@ class Layout:
     side: str
     side_means: str
     has_header: bool
+    ref: str = ""
 
 
 AGG, SINGLE = "aggTrade", "trade"
@@ -47,8 +50,11 @@ SPOT_AGG = ("id", "price", "qty", "first", "last", "time", "maker", "best")
 SPOT_TRADES = ("id", "price", "qty", "quote", "time", "maker", "best")
 UM_AGG = SPOT_AGG[:7]
 UM_TRADES = SPOT_TRADES[:6]
-# Of Bybit; the oldest have no header either.
-BYBIT_LINEAR = ("timestamp", "symbol", "side", "size", "price")
+# Of Bybit; the oldest have no header either, and the last column is a younger one.
+BYBIT_LINEAR = (
+    "timestamp", "symbol", "side", "size", "price", "tickDirection", "trdMatchID", "grossValue",
+    "homeNotional", "foreignNotional", "RPI",
+)  # fmt: skip
 BYBIT_SPOT = ("id", "timestamp", "price", "volume", "side")
 # Columns as (id, time, price, quantity, side), what they mean, and whose they are; the first
 # whose columns are all there is taken.
@@ -60,8 +66,12 @@ HEADED = (
     (("id", "timestamp", "price", "volume", "side"), "taker", SINGLE, BYBIT),
     (("", "timestamp", "price", "size", "side"), "taker", SINGLE, BYBIT),
 )
+# Where the id is no number of the file, a UUID.
+MATCH_ID = "trdMatchID"
 # Tardis names the venue in a column of its own.
 EXCHANGES = {"binance": SPOT, "binance-futures": FUTURES, "bybit": BYBIT, "bybit-spot": BYBIT}
+# Columns without which Bybit's rows are no trades.
+LEAST = len(BYBIT_SPOT)
 BOOLEANS = {"true", "false"}
 SIDES = {"buy", "sell"}
 
@@ -82,19 +92,22 @@ def _headed(names: tuple[str, ...], row: tuple[str, ...]) -> Layout | None:
         if not set(columns) - {""} <= set(names):
             continue
         id, ts, price, qty, side = columns
+        # Ids that are words cannot be counted along; the trades are numbered instead.
+        is_counted = seen.get(id, "0").isdigit()
+        word = MATCH_ID if MATCH_ID in names else id
         return Layout(
             source=source or _source(names, seen),
             symbol=seen.get("symbol", ""),
             channel=channel,
             names=names,
-            # Ids that are words cannot be counted along; the trades are numbered instead.
-            id=id if seen.get(id, "0").isdigit() else "",
+            id=id if is_counted else "",
             ts=ts,
             price=price,
             qty=qty,
             side=side,
             side_means=side_means,
             has_header=True,
+            ref="" if id and is_counted else word,
         )
     return None
 
@@ -130,8 +143,8 @@ def _binance(source: str, channel: str, names: tuple[str, ...]) -> Layout:
 def _bare_bybit(cells: tuple[str, ...], lower: tuple[str, ...]) -> Layout | None:
     for names in (BYBIT_LINEAR, BYBIT_SPOT):
         at = names.index("side")
-        if len(cells) >= len(names) and lower[at] in SIDES:
+        if len(cells) >= LEAST and lower[at] in SIDES:
             rest = tuple(f"column {n}" for n in range(len(names) + 1, len(cells) + 1))
-            layout = _headed(names + rest, cells)
+            layout = _headed((names + rest)[: len(cells)], cells)
             return layout and replace(layout, has_header=False)
     return None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from marketdata.core.errors import TapeError
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import Trades
-from marketdata.store import lake
+from marketdata.store import lake, tape_csv
 from marketdata.store.tape import open_tape
 from tests.store import files
 from tests.store.files import BYBIT, FRAMES, LAYOUTS, MS, SPOT_AGG, cut, gzipped, plain, zipped
@@ -58,6 +58,93 @@ def test_bybit_is_read(tmp_path, name, write):
     tape = open_tape(write(tmp_path / "BTCUSDT2024-01-01.csv.gz", BYBIT[name]))
     assert (tape.source, tape.symbol, tape.channel) == ("bybit", "BTCUSDT", "trade")
     assert is_the_three(read(tape), ids=(1, 2, 3))
+
+
+@pytest.mark.parametrize("name", BYBIT)
+@pytest.mark.parametrize("write", [plain, gzipped])
+def test_ids_that_are_no_numbers_come_along(tmp_path, name, write):
+    trades = read(open_tape(write(tmp_path / "BTCUSDT2024-01-01.csv.gz", BYBIT[name])))
+    if "0a1b" in BYBIT[name]:
+        assert trades.ref.tolist() == [b"0a1b", b"0a1c", b"0a1d"]
+    else:
+        # Numbers of the file are nobody's ids.
+        assert trades.ref is None
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_ids_that_are_numbers_need_no_refs(tmp_path, name):
+    path = plain(tmp_path / "BTCUSDT-trades-2024-01-01.any", LAYOUTS[name])
+    assert read(open_tape(path)).ref is None
+
+
+def test_words_in_the_column_of_ids_come_along(tmp_path):
+    text = LAYOUTS["tardis"].replace("binance-futures", "bybit").replace("280775989", "e0cb-")
+    tape = open_tape(plain(tmp_path / "BTCUSDT_2024-01-01.csv", text))
+    trades = read(tape)
+    assert tape.source == "bybit"
+    assert is_the_three(trades, ids=(1, 2, 3))
+    assert trades.ref.tolist() == [b"e0cb-1", b"e0cb-2", b"e0cb-3"]
+
+
+LINEAR_ROW = "%s,BTCUSDT,Buy,0.5,42283.58,PlusTick,%s,1.6e+11,0.5,1631.7\n"
+
+
+def linear(*rows):
+    """Return a file of Bybit's without a header: rows of (time, id)."""
+    return "".join(LINEAR_ROW % row for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("ids", "refs"),
+    [
+        (["a" * 36, "b" * 36], [b"a" * 36, b"b" * 36]),
+        # Of different length, and one that is empty.
+        (["a" * 36, "b", ""], [b"a" * 36, b"b", b""]),
+        (["", ""], [b"", b""]),
+        (["ид", "x"], ["ид".encode(), b"x"]),
+    ],
+)
+def test_ids_of_any_length_keep_their_bytes(tmp_path, ids, refs):
+    text = linear(*((f"1704067200.{n:04}", id) for n, id in enumerate(ids)))
+    assert read(open_tape(plain(tmp_path / "BTCUSDT2024-01-01.csv", text))).ref.tolist() == refs
+
+
+def test_an_id_that_would_fill_the_memory_is_refused(tmp_path):
+    text = linear(("1704067200.1", "a"), ("1704067200.2", "b" * 65))
+    with pytest.raises(TapeError, match="at most 64 characters expected, seen 65"):
+        read(open_tape(plain(tmp_path / "BTCUSDT2024-01-01.csv", text)))
+
+
+def test_ids_go_with_their_trades_when_a_file_of_blocks_runs_backwards(tmp_path, monkeypatch):
+    monkeypatch.setattr(tape_csv, "BLOCK_BYTES", 4096)
+    count = 1000
+    rows = [(f"{1704067200 + n // 7}.{n % 7}", f"id-{n:04}") for n in range(count)]
+    text = linear(*rows[::-1])
+    trades = read(open_tape(gzipped(tmp_path / "BTCUSDT2024-01-01.csv.gz", text)))
+    assert trades.id.tolist() == list(range(1, count + 1))
+    assert trades.ref.tolist() == [id.encode() for _, id in rows]
+    assert (np.diff(trades.ts_us) > 0).all()
+
+
+@settings(
+    max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
+@given(
+    st.lists(
+        st.integers(1_570_000_000_000_000, 2_000_000_000_000_000),
+        min_size=1,
+        max_size=40,
+        unique=True,
+    ),
+    st.sampled_from([4, 6]),
+)
+def test_seconds_with_decimals_are_read_to_the_microsecond(tmp_path, times_us, decimals):
+    step = 10 ** (6 - decimals)
+    times_us = sorted({ts_us // step * step for ts_us in times_us})
+    texts = [f"{t // 10**6}.{t % 10**6:06}"[: len("1704067200.") + decimals] for t in times_us]
+    text = linear(*((told, "x") for told in texts))
+    trades = read(open_tape(plain(tmp_path / "BTCUSDT2024-01-01.csv", text)))
+    assert trades.ts_us.tolist() == times_us
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
