@@ -54,7 +54,7 @@ class _Side:
 
     def replace(self, levels: Iterable[Level], whole_below: float) -> None:
         """Forget everything and take these; fewer than `whole_below` are all there are."""
-        self.qty = {price: qty for price, qty in levels if qty}
+        self.qty = {price: qty for price, qty in dict(levels).items() if qty}
         self.keys = sorted(self.sign * price for price in self.qty)
         self.edge = self.keys[0] if len(self.keys) >= whole_below else -inf
         self._trim()
