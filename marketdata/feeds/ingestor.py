@@ -259,6 +259,8 @@ class Ingestor(threading.Thread):
             self.listener.rejected(error)
         for control in received.controls:
             self._obey(control, now_s)
+        # A venue that refuses a topic has spoken of it: it gives nothing, and is not waited for.
+        self._silent -= received.topics
         # Over a line of questions alone, answers are what comes.
         answers = not self._heard_s and (received.replies or received.controls)
         if received.trades or received.facts or answers:
@@ -266,7 +268,6 @@ class Ingestor(threading.Thread):
 
     def _note(self, topics: set[str], now_s: float) -> None:
         """Note of which topics something came."""
-        self._silent -= topics
         for topic in topics & self._heard_s.keys():
             self._heard_s[topic] = now_s
         self._data_s = now_s

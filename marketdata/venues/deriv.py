@@ -181,8 +181,8 @@ def venue(dialect: str) -> SocketVenue:
         proof="cadence",
         channels={"ticks": ticks},
         page_limit=PAGE,
-        # One connection an account, for everything.
-        streams_per_connection=1000,
+        # One connection an account, for everything; a minute's requests subscribe to so many.
+        streams_per_connection=200,
         server_ping_s=BEAT.every_s,
         # No cut is told of; a day is what other venues grant.
         life_s=86_400.0,
