@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from marketdata.core.facts import Reading
 from marketdata.core.sequencer import futures
-from marketdata.core.timeframe import DAY_US
+from marketdata.core.timeframe import DAY_US, MINUTE_US
 from marketdata.venues import binance_spot
 from marketdata.venues.base import (
     Archive,
@@ -135,6 +135,7 @@ def _between(symbol: str, start_us: int, end_us: int, limit: int) -> Params:
 
 
 FUNDING_PAGE, INTEREST_PAGE = 1000, 500
+INTEREST_EVERY_US = 5 * MINUTE_US
 
 
 def _ask_funding(symbol: str, start_us: int, end_us: int) -> Question:
@@ -152,6 +153,8 @@ def _funding_of(body: bytes) -> list[Reading]:
 
 
 def _ask_interest(symbol: str, start_us: int, end_us: int) -> Question:
+    # Nobody says which end of a range is cut off that holds more than a page: none ever does.
+    end_us = min(end_us, start_us + INTEREST_PAGE * INTEREST_EVERY_US)
     params = {"period": "5m"} | _between(symbol, start_us, end_us, INTEREST_PAGE)
     return Question("/futures/data/openInterestHist", params, weight=STATISTICS_WEIGHT)
 

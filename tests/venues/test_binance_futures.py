@@ -109,6 +109,13 @@ def test_questions_are_those_of_the_venue_at_its_weights(question, path, query, 
     assert (question.path, urlencode(question.params), question.weight) == (path, query, weight)
 
 
+def test_open_interest_is_asked_for_a_page_at_a_time():
+    asked = VENUE.series["open_interest"].ask("BTCUSDT", DAY_US, DAY_US + 7 * 86_400_000_000)
+    # 500 readings, five minutes apart, from the start on.
+    span_ms = asked.params["endTime"] - asked.params["startTime"]
+    assert (asked.params["startTime"] * 1000, span_ms) == (DAY_US, 500 * 300_000 - 1)
+
+
 def test_pools_without_a_header_are_kept_to_by_their_weights():
     # 500 and 1,000 requests in 5 minutes, out of 2,400 a minute.
     for kind, granted in (("funding", 500), ("open_interest", 1000)):
