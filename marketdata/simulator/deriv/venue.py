@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 from aiohttp import web
@@ -46,7 +46,7 @@ class Deriv:
 
     name = "deriv"
     source = "deriv"
-    RULES: Rules = DerivRules()
+    RULES: ClassVar[Rules] = DerivRules()
 
     def __init__(
         self,
@@ -56,6 +56,7 @@ class Deriv:
         clock_us: Callable[[], int],
     ) -> None:
         limits = DerivRules.of(rules)
+        self.label = markets[0].label
         self.listed = {market.symbol: Listed(market) for market in markets}
         self.streams = Streams(self.listed, faults)
         self.clerk = Clerk(self.listed, self.streams, faults, limits, clock_us)
@@ -104,6 +105,7 @@ class Deriv:
     def status(self) -> dict[str, Any]:
         """Return what the venue does, for the simulator's own pages."""
         return {
+            "label": self.label,
             **self.warden.status(Client.status),
             "open": len(self.warden.clients),
             "requests": dict(self.clerk.requests),

@@ -126,3 +126,10 @@ def test_status_tells_connections_calls_passwords_and_streams(served, talk):
     until(lambda: venue.status()["open"] == 1)
     assert venue.status()["subscriptions"] == 1
     assert venue.status()["ended"] == {"client left": 1}
+
+
+def test_the_venue_is_found_beside_all_others(talk):
+    with Simulator.generated(["BTCUSDT"]) as everything:
+        assert "deriv" in everything.status()["rooms"]
+        assert talk(everything).ask(ticks="cryBTCUSD")["tick"]["symbol"] == "cryBTCUSD"
+        assert talk(everything, path(everything)).ask(balance=1)["balance"]["currency"] == "USD"
