@@ -84,7 +84,7 @@ class Clerk:
         if name == "ping":
             self._admit_ping(client)
             return
-        within = self._budgets.allow(client.user, name)
+        within = self._budgets.allow(client.user, name, client.dialect)
         if not within or self._faults.take("rate_limit"):
             raise _too_often(name)
         if self._faults.take("wrong_response"):

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Self
 
+from marketdata.simulator.deriv.requests import LEGACY, NEW
 from marketdata.simulator.rules import Allowance, Rules
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
 # Calls that have a budget of their own; all others share one, and `ping` has its own rule.
 BUDGETS = {
-    "balance": "balance",
-    "statement": "balance",
-    "portfolio": "portfolio",
-    "profit_table": "portfolio",
+    NEW: {
+        "balance": "balance",
+        "statement": "balance",
+        "portfolio": "portfolio",
+        "profit_table": "portfolio",
+    },
+    LEGACY: {"portfolio": "portfolio", "profit_table": "portfolio", "statement": "portfolio"},
 }
 
 
@@ -26,9 +30,9 @@ class DerivRules(Rules):
     weight_per_minute, general_per_hour : int
         Calls that have no budget of their own.
     balance_per_minute, balance_per_hour : int
-        `balance` and `statement`.
+        `balance` and `statement`; in the legacy dialect nothing.
     portfolio_per_minute, portfolio_per_hour : int
-        `portfolio` and `profit_table`.
+        `portfolio` and `profit_table`; in the legacy dialect `statement` as well.
     pings_per_s : int
         Of one connection.
     idle_s : float
@@ -69,9 +73,9 @@ class Budgets:
         self._rules = rules
         self._held: dict[tuple[str, str], tuple[Allowance, Allowance]] = {}
 
-    def allow(self, user: str, call: str) -> bool:
+    def allow(self, user: str, call: str, dialect: str = NEW) -> bool:
         """Count a call and tell whether it was within the budgets of a minute and an hour."""
-        name = BUDGETS.get(call, "general")
+        name = BUDGETS[dialect].get(call, "general")
         if (user, name) not in self._held:
             minute, hour = self._sizes()[name]
             self._held[user, name] = Allowance(minute, MINUTE_S), Allowance(hour, HOUR_S)

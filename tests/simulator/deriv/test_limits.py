@@ -7,6 +7,7 @@ import requests
 import websocket
 
 from marketdata.simulator.deriv.limits import Budgets, DerivRules, RestLimits
+from marketdata.simulator.deriv.requests import LEGACY
 from marketdata.simulator.rules import Rules
 from marketdata.simulator.server import Simulator
 from tests.simulator.deriv.conftest import PUBLIC, until
@@ -47,6 +48,13 @@ def test_calls_that_share_a_budget_and_those_that_do_not():
         False,
     ]
     assert budgets.allow("", "time")
+
+
+def test_the_legacy_dialect_shares_otherwise():
+    budgets = Budgets(DerivRules(portfolio_per_minute=1, balance_per_minute=1))
+    asked = [budgets.allow("", call, LEGACY) for call in ("statement", "portfolio", "balance")]
+    assert asked == [True, False, True]
+    assert budgets.allow("", "balance", LEGACY)  # one of the general ones
 
 
 def test_an_hour_is_counted_as_well():
