@@ -123,25 +123,43 @@ class Session:
             Reason `size`: more than 8 MB.
         StoppedError
         """
+        return self._asked("GET", path, params, headers or {})
+
+    def post(self, path: str, headers: Mapping[str, str] | None = None) -> Reply:
+        """Ask once for what a venue makes when asked, with nothing but headers; as `get`."""
+        return self._asked("POST", path, "", headers or {})
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def _asked(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | str,
+        headers: Mapping[str, str],
+    ) -> Reply:
         began_s = self._clock.monotonic_s()
         sent_us = self._clock.wall_us()
         guard = Guard(self._clock, began_s + self.timeout_s, self._stop)
         try:
-            with guarded(guard), self._open(path, params, headers or {}) as response:
+            with guarded(guard), self._open(method, path, params, headers) as response:
                 body = _body(response)
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise self._lost(path, error) from error
         elapsed_s = self._clock.monotonic_s() - began_s
         return Reply(response.status_code, response.headers, body, sent_us, elapsed_s)
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._http.close()
-
     def _open(
-        self, path: str, params: Mapping[str, str | int] | str, headers: Mapping[str, str]
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str | int] | str,
+        headers: Mapping[str, str],
     ) -> requests.Response:
-        return self._http.get(
+        return self._http.request(
+            method,
             self.base_url + path,
             params=params if isinstance(params, str) else dict(params),
             headers=dict(headers),
