@@ -22,7 +22,7 @@ MOST_LEVELS = 1000
 
 
 class OrderBook(Schema):
-    """A book in step with its venue; sizes in base units, prices in quote per base.
+    """A book in step with its venue; levels are price, quote per base, and size, base units.
 
     `levels_known` is how many levels a side have none missing between them: the snapshot told no
     more. `ofi` is the order flow imbalance of the last `ofi_window_s` seconds at the best prices;
@@ -36,8 +36,8 @@ class OrderBook(Schema):
     sequence: int
     time: str | None
     age_ms: int
-    bids: list[tuple[float, float]]
-    asks: list[tuple[float, float]]
+    bids: list[list[float]]
+    asks: list[list[float]]
     levels_known: int
     spread: float | None
     mid: float | None

@@ -11,6 +11,7 @@ from marketdata.core.facts import BookUpdate
 from marketdata.feeds.books import BookKeeper
 from marketdata.venues import VENUES
 from tests.api.house import BTC, ETH, House, until
+from tests.api.test_openapi import answer_of, check
 
 Get = Callable[..., Any]
 TS_US = 1_704_070_800_123_000  # 2024-01-01T01:00:00.123Z
@@ -75,6 +76,11 @@ def test_a_book_comes_with_what_it_says(whole: BookKeeper, get: Get) -> None:
         "ofi": 4.0,
         "ofi_window_s": 60,
     }
+
+
+def test_an_answer_is_what_the_schema_says(whole: BookKeeper, get: Get) -> None:
+    schema = get("/api/openapi.json")
+    check(get("/api/orderbook"), answer_of(schema, "/api/orderbook", 200), schema)
 
 
 def test_no_more_levels_come_than_are_asked_for(whole: BookKeeper, get: Get) -> None:
