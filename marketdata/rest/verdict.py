@@ -22,6 +22,10 @@ REGION = re.compile(
     rb"restricted location|from your country|in your (country|region)|eligibility", re.IGNORECASE
 )
 BANNED_UNTIL = re.compile(rb"banned until (\d{10,16})")
+# A venue's own 403; a firewall's and a region rule's say something else.
+TOO_OFTEN = re.compile(rb"too frequent|too many (requests|visits)", re.IGNORECASE)
+# How the header ends that tells when a count begins anew, milliseconds UTC.
+RESET = "-limit-reset-timestamp"
 
 
 class Kind(Enum):
@@ -60,7 +64,7 @@ class Verdict:
 def judge(venue: Venue, reply: Reply) -> Verdict:
     """Sort an answer; its status decides first, then whether it can be the venue's at all."""
     for applies, verdict in RULES:
-        if applies(reply):
+        if applies(venue, reply):
             return verdict(venue, reply)
     return Verdict(Kind.OK)
 
@@ -77,12 +81,27 @@ def retry_after_s(reply: Reply, longest_s: float) -> float | None:
     try:
         seconds = float(text)
     except ValueError:
-        until, now = http_date(text), http_date(reply.headers.get("Date", ""))
+        until = http_date(text)
         if until is None:
             return None
-        now = now or datetime.fromtimestamp(_now_us(reply) / 1e6, UTC)
-        seconds = (until - now).total_seconds()
+        seconds = until.timestamp() - _answered_s(reply)
     return min(seconds, longest_s) if seconds > 0 else None
+
+
+def _answered_s(reply: Reply) -> float:
+    """Return when the answer was given by its own clock, else by ours; seconds since the epoch."""
+    date = http_date(reply.headers.get("Date", ""))
+    return date.timestamp() if date else _now_us(reply) / 1e6
+
+
+def _reset_s(reply: Reply) -> float | None:
+    """Return the seconds to the time at which the venue counts anew; None where it is past."""
+    told = (text for name, text in reply.headers.items() if name.lower().endswith(RESET))
+    text = next(told, "")
+    if not (text.isascii() and text.isdecimal()):
+        return None
+    seconds = int(text[:16]) / 1000 - _answered_s(reply)
+    return min(seconds, LONGEST_PAUSE_S) if seconds > 0 else None
 
 
 def http_date(text: str) -> datetime | None:
@@ -104,7 +123,7 @@ def _now_us(reply: Reply) -> int:
     return reply.sent_us + int(reply.elapsed_s * 1e6)
 
 
-def _is_region(reply: Reply) -> bool:
+def _is_region(venue: Venue, reply: Reply) -> bool:
     return reply.status == 451 or (
         reply.status == 403 and REGION.search(reply.body[:4096]) is not None
     )
@@ -127,7 +146,18 @@ def _until_s(reply: Reply) -> float | None:
 
 
 def _rate(venue: Venue, reply: Reply) -> Verdict:
-    return Verdict(Kind.RATE, _words(venue, reply), retry_after_s(reply, LONGEST_PAUSE_S))
+    wait_s = retry_after_s(reply, LONGEST_PAUSE_S) or _reset_s(reply)
+    return Verdict(Kind.RATE, _words(venue, reply), wait_s)
+
+
+def _is_rate_block(venue: Venue, reply: Reply) -> bool:
+    is_venues = venue.rate_block_s > 0 and reply.status == 403
+    return is_venues and TOO_OFTEN.search(reply.body[:4096]) is not None
+
+
+def _rate_block(venue: Venue, reply: Reply) -> Verdict:
+    wait_s = retry_after_s(reply, LONGEST_BAN_S) or 0.0
+    return Verdict(Kind.BAN, _words(venue, reply), max(wait_s, venue.rate_block_s))
 
 
 def _region(venue: Venue, reply: Reply) -> Verdict:
@@ -146,6 +176,8 @@ def _server(venue: Venue, reply: Reply) -> Verdict:
 
 def _client(venue: Venue, reply: Reply) -> Verdict:
     known = None if is_page(reply) else venue.error_of(reply.body)
+    if known is not None and known[0] in venue.rate_codes:
+        return _rate(venue, reply)
     if known is not None and known[0] in venue.retryable_codes:
         return _server(venue, reply)
     is_block = reply.status == 403 and known is None
@@ -167,20 +199,26 @@ def _words(venue: Venue, reply: Reply) -> str:
     return f"status {reply.status}: {reply.body[:SHOWN].decode('utf-8', 'replace')!r}"
 
 
-def _is_ban(reply: Reply) -> bool:
+def _is_ban(venue: Venue, reply: Reply) -> bool:
     said = reply.status >= 400 and BANNED_UNTIL.search(reply.body[:4096]) is not None
     return reply.status == 418 or said
 
 
-Rule = tuple[Callable[[Reply], bool], Callable[[Venue, Reply], Verdict]]
+def _is_refused(venue: Venue, reply: Reply) -> bool:
+    """Tell whether a status says no, or a body whose status says yes."""
+    return reply.status != 200 or venue.is_refusal(reply.body)
+
+
+Rule = tuple[Callable[[Venue, Reply], bool], Callable[[Venue, Reply], Verdict]]
 # The first that applies counts.
 RULES: tuple[Rule, ...] = (
     (_is_ban, _ban),
-    (lambda reply: reply.status == 429, _rate),
+    (lambda _, reply: reply.status == 429, _rate),
     (_is_region, _region),
-    (lambda reply: 300 <= reply.status < 400, _redirect),
-    (lambda reply: reply.status >= 500 or reply.status == 408, _server),
-    (lambda reply: reply.status >= 400, _client),
-    (is_page, _page),
-    (lambda reply: reply.status != 200, _client),
+    (_is_rate_block, _rate_block),
+    (lambda _, reply: 300 <= reply.status < 400, _redirect),
+    (lambda _, reply: reply.status >= 500 or reply.status == 408, _server),
+    (lambda _, reply: reply.status >= 400, _client),
+    (lambda _, reply: is_page(reply), _page),
+    (_is_refused, _client),
 )

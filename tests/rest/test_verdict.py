@@ -4,6 +4,7 @@ from requests.structures import CaseInsensitiveDict
 from marketdata.rest.session import Reply
 from marketdata.rest.verdict import Kind, judge, retry_after_s
 from marketdata.venues.binance_spot import VENUE as BINANCE
+from marketdata.venues.bybit import BYBIT_LINEAR as BYBIT
 from tests.rest.hand import START_US
 
 # START_US is 2025-10-09 09:00:00 UTC.
@@ -125,3 +126,93 @@ def test_words_hold_the_head_of_a_page_and_the_venue_s_code():
     assert "a page of HTML" in page
     assert len(page) < 300
     assert "code -1121: Words." in judge(BINANCE, answer(400, code(-1121))).words
+
+
+# Venues that refuse with HTTP 200, and whose 403 may be their own limit.
+
+TOO_OFTEN = b"403, access too frequent"
+FORBIDDEN = b"<html><head><title>403 Forbidden</title></head>"
+
+
+def returned(number, words="Words."):
+    return b'{"retCode":%d,"retMsg":"%s","result":{},"time":1760000400000}' % (
+        number,
+        words.encode(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind"),
+    [
+        (answer(200, returned(0)), Kind.OK),
+        (answer(200, b'{"result":{"list":[]},"retCode":0}'), Kind.OK),
+        (answer(200, returned(10001)), Kind.REFUSED),
+        (answer(200, returned(10000)), Kind.RETRY),
+        (answer(200, returned(10002)), Kind.RETRY),
+        (answer(200, returned(10016)), Kind.RETRY),
+        (answer(200, returned(10006)), Kind.RATE),
+        (answer(200, returned(10018)), Kind.RATE),
+        (answer(200, returned(429)), Kind.RATE),
+        (answer(400, returned(10006)), Kind.RATE),
+        (answer(200, PAGE), Kind.BLOCK),
+        (answer(200, b"oops"), Kind.OK),
+        (answer(403, TOO_OFTEN), Kind.BAN),
+        (answer(403, b"<html>403, Access Too Frequent</html>"), Kind.BAN),
+        (answer(403, COUNTRY), Kind.REGION),
+        (answer(403, COUNTRY + b" too many requests"), Kind.REGION),
+        (answer(403, FORBIDDEN), Kind.BLOCK),
+        (answer(403, b""), Kind.BLOCK),
+        (answer(403, returned(10010)), Kind.REFUSED),
+        (answer(404, b"404 page not found"), Kind.REFUSED),
+        (answer(429, b""), Kind.RATE),
+        (answer(503, FORBIDDEN), Kind.RETRY),
+    ],
+)
+def test_a_body_may_refuse_what_its_status_grants(reply, kind):
+    assert judge(BYBIT, reply).kind is kind
+
+
+def test_a_refusal_tells_the_venue_s_own_code():
+    verdict = judge(BYBIT, answer(200, returned(10001, "params error")))
+    assert verdict.code == 10001
+    assert verdict.words == "status 200: code 10001: params error"
+
+
+def test_a_403_of_a_venue_without_such_a_limit_is_a_firewall_s():
+    assert judge(BINANCE, answer(403, TOO_OFTEN)).kind is Kind.BLOCK
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "seconds"), [("", 600.0), ("5", 600.0), ("900", 900.0), ("junk", 600.0)]
+)
+def test_a_venue_s_own_403_lasts_ten_minutes_at_least(retry_after, seconds):
+    assert judge(BYBIT, answer(403, TOO_OFTEN, Retry_After=retry_after)).wait_s == seconds
+
+
+@pytest.mark.parametrize(
+    ("reset", "seconds"),
+    [
+        # The answer came at 1760000400000.
+        ("1760000402500", 2.5),
+        ("1760000400000", None),
+        ("1760000399000", None),
+        ("0", None),
+        ("-1760000402500", None),
+        ("soon", None),
+        ("", None),
+        ("\u0661\u0667", None),
+        ("9999999999999", 3600.0),
+        ("9" * 5000, 3600.0),
+    ],
+)
+def test_a_count_is_waited_out_and_never_backwards(reset, seconds):
+    told = {"X_Bapi_Limit_Status": "0", "X_Bapi_Limit_Reset_Timestamp": reset}
+    assert judge(BYBIT, answer(200, returned(10006), **told)).wait_s == seconds
+    # By the answer's own clock where it has one, an hour ahead of ours.
+    ahead = answer(200, returned(10006), **told, Date="Thu, 09 Oct 2025 10:00:00 GMT")
+    assert judge(BYBIT, ahead).wait_s == (3600.0 if seconds == 3600.0 else None)
+
+
+def test_a_waiting_time_in_seconds_goes_before_the_reset():
+    told = {"X_Bapi_Limit_Reset_Timestamp": "1760000402500", "Retry_After": "7"}
+    assert judge(BYBIT, answer(429, b"", **told)).wait_s == 7.0
