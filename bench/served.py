@@ -92,7 +92,7 @@ def house() -> live.Live:
         clock=wall_us,
         wall_clock=wall_us,
         gaps=lambda source: 0,
-        supervisors=[Line()],  # type: ignore[list-item]
+        lines=[Line()],  # type: ignore[list-item]
         repairs={},
         lag=lag,
         write_rows=telemetry.LagHistogram(),

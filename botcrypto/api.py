@@ -13,6 +13,7 @@ from marketdata import answers, live, readiness, schemas, telemetry
 from marketdata.api import reply
 from marketdata.api import router as marketdata_router
 from marketdata.backfill_api import router as backfill_router
+from marketdata.market_api import router as market_router
 from strategy.api import router as strategy_router
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def prometheus() -> HttpResponse:
 
 api.add_router("", operations)
 api.add_router("", marketdata_router)
+api.add_router("", market_router)
 api.add_router("/backfill", backfill_router)
 api.add_router("/strategy", strategy_router)
 

@@ -133,6 +133,7 @@ class Daemon:
             self.auditor.start()
 
     def _live(self) -> live.Live:
+        sources = list(self.sources.values())
         return live.Live(
             board=self.board,
             flow=self.flow,
@@ -144,13 +145,16 @@ class Daemon:
             clock=self.clock,
             wall_clock=wall_us,
             gaps=self.gaps.__getitem__,
-            supervisors=[source.supervisor for source in self.sources.values()],
-            repairs={name: source.repair for name, source in self.sources.items()},
+            lines=[source.line for source in sources],
+            book_lines=[source.books.line for source in sources if source.books],
+            books={x.name: x.books.keeper for x in sources if x.books},
+            tickers={source.name: source.tickers for source in sources},
+            repairs={x.name: x.repair for x in sources if x.repair},
             lag=self.lag,
             write_rows=self.write_rows,
             write_seconds=self.write_seconds,
             rejections=self.rejections,
-            clients=[source.client for source in self.sources.values()],
+            clients=[source.link.rest for source in sources if source.link.rest],
             backfill=self.backfill,
         )
 
@@ -158,6 +162,9 @@ class Daemon:
         """Stop what brings data, then what keeps it; everything handed in is committed."""
         began_s = time.monotonic()
         self.publisher.stop()
+        for source in self.sources.values():
+            # All of them begin to end before any is waited for.
+            source.stopping.set()
         for source in self.sources.values():
             source.stop(2.0)
         self.auditor.stop(1.0)
@@ -199,11 +206,11 @@ class Daemon:
         return {
             "trades": sum(item.trades for item in counts),
             "live": live_trades,
-            "refilled": sum(source.repair.done for source in self.sources.values()),
+            "refilled": sum(x.repair.done for x in self.sources.values() if x.repair),
             "duplicates": sum(item.duplicates for item in counts),
             "missing": sum(lane.coverage.missing for lane in lanes if lane.coverage),
             "holes": sum(self.gaps.values()),
-            "reconnects": sum(source.supervisor.reconnects for source in self.sources.values()),
+            "reconnects": sum(source.line.reconnects for source in self.sources.values()),
             "rejected": sum(self.rejections().values()),
             "dropped": self.flow.dropped,
             "rows_written": self.writer.rows_written,

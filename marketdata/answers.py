@@ -219,7 +219,7 @@ def _feed(name: Name) -> dict[str, Any] | None:
     if not live.is_running():
         return None
     running, found = live.now(), None
-    for status in (s for x in running.supervisors for s in x.statuses() if s.source == name[0]):
+    for status in (s for x in running.lines for s in x.statuses() if s.source == name[0]):
         is_newer = found is None or (status.last_message_us or 0) > (found.last_message_us or 0)
         if is_newer and name[1] in status.symbol.split(","):
             found = status
@@ -273,8 +273,8 @@ def health_answer() -> dict[str, Any]:
                 "rejected": status.rejected,
                 "last_error": status.last_error,
             }
-            for supervisor in running.supervisors
-            for status in supervisor.statuses()
+            for line in running.lines + running.book_lines
+            for status in line.statuses()
         ]
     }
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from marketdata.backfill.service import BackfillService
+    from marketdata.feeds.books import BookKeeper
     from marketdata.feeds.flow import EventTape, Flow
+    from marketdata.feeds.link import Line
     from marketdata.feeds.repair import Repair
-    from marketdata.feeds.supervisor import Supervisor
+    from marketdata.feeds.tickers import Tickers
     from marketdata.publisher import Publisher
     from marketdata.rest.client import VenueClient
     from marketdata.store.board import Board
@@ -36,6 +38,14 @@ class Live:
         How many gaps a source's feeds have seen.
     rejections : callable
         Frames refused by (source, reason).
+    lines : list of Line
+        What brings trades.
+    book_lines : list of Line
+        What brings order books.
+    books : dict of str to BookKeeper
+        By source.
+    tickers : dict of str to Tickers
+        By source: marks, quotes, liquidations.
     clients : list of VenueClient
         Who asks the venues by REST.
     backfill : BackfillService or None
@@ -52,12 +62,15 @@ class Live:
     clock: Callable[[], int]
     wall_clock: Callable[[], int]
     gaps: Callable[[str], int]
-    supervisors: list[Supervisor]
+    lines: list[Line]
     repairs: dict[str, Repair]
     lag: LagHistogram
     write_rows: LagHistogram
     write_seconds: LagHistogram
     rejections: Callable[[], dict[tuple[str, str], int]]
+    book_lines: list[Line] = field(default_factory=list)
+    books: dict[str, BookKeeper] = field(default_factory=dict)
+    tickers: dict[str, Tickers] = field(default_factory=dict)
     clients: list[VenueClient] = field(default_factory=list)
     backfill: BackfillService | None = None
 

@@ -61,6 +61,7 @@ class LiveCollector(Collector):
         yield from _feeds()
         yield from _trades()
         yield from _coverage()
+        yield _books()
         yield from _writer()
         yield from _requests()
 
@@ -75,7 +76,7 @@ def _feeds() -> Iterator[Metric]:
         "botcrypto_feed_last_message_age_seconds", "Silence of a connection", labels=CHANNEL
     )
     running = live.now()
-    statuses = [status for supervisor in running.supervisors for status in supervisor.statuses()]
+    statuses = [status for line in running.lines + running.book_lines for status in line.statuses()]
     statuses.sort(key=lambda status: (status.source, status.channel))
     # One channel may take several connections; a label set must not come twice.
     for labels, several in groupby(statuses, key=lambda status: (status.source, status.channel)):
@@ -119,6 +120,14 @@ def _coverage() -> Iterator[Metric]:
             if lane.coverage.ratio is not None:
                 ratio.add_metric((*name, DAY), lane.coverage.ratio)
     yield from (ratio, missing)
+
+
+def _books() -> Metric:
+    synced = GaugeMetricFamily("botcrypto_book_synced", "1 in step with the venue", labels=SYMBOL)
+    for keeper in live.now().books.values():
+        for status in keeper.statuses():
+            synced.add_metric((status.source, status.symbol), int(status.is_synced))
+    return synced
 
 
 def _writer() -> Iterator[Metric]:
@@ -185,7 +194,9 @@ def metrics_answer() -> dict[str, Any]:
     p50, p99 = np.percentile(lags, [50, 99]).round(3).tolist() if len(lags) else (None, None)
     return {
         "trades_per_second": round(flow.trades_per_s, 3),
-        "depth_updates_per_second": 0.0,
+        "depth_updates_per_second": round(
+            sum(keeper.updates_per_s for keeper in running.books.values()), 3
+        ),
         "queue_sizes": queue_sizes(),
         "latency_ms": {"p50": p50, "p99": p99},
         "trades": sum(item.trades for item in counts),

@@ -34,7 +34,7 @@ def posting(number: int = 1) -> Posting:
 @pytest.fixture
 def nothing_live(monkeypatch: pytest.MonkeyPatch) -> None:
     writer = SimpleNamespace(restated=Counts())
-    parts = SimpleNamespace(supervisors=[], label="", writer=writer)
+    parts = SimpleNamespace(lines=[], book_lines=[], label="", writer=writer)
     monkeypatch.setattr(live, "_live", [parts])
 
 

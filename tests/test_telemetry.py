@@ -48,7 +48,9 @@ def running(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     for value in (1, 10, 11):
         rows.add(value)
     made = SimpleNamespace(
-        supervisors=[SimpleNamespace(statuses=lambda: statuses)],
+        lines=[SimpleNamespace(statuses=lambda: statuses)],
+        book_lines=[],
+        books={},
         wall_clock=lambda: NOW_US,
         rejections=lambda: {("binance_ws", "json"): 3, ("binance_ws", "number"): 1},
         flow=SimpleNamespace(lanes=lanes, dropped=12, errors=1, depth=4),

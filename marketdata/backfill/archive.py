@@ -199,15 +199,16 @@ class Archive:
     def _fetched(self, span: Span, take: Take) -> FileRead | None:
         if self.channel.archive is None:
             return None
-        wanted = self._sum(self.channel.archive, span)
+        published = self.channel.archive
+        wanted = self._sum(published, span) if published.checksum else ""
         if wanted is None:
             return None
         path = self.cache.zip(span.symbol, span.day_us)
-        if not (path.is_file() and _sha256(path) == wanted):
+        if not (wanted and path.is_file() and _sha256(path) == wanted):
             self.reader.warm()
-            if not self._saved(self.channel.archive, span, path, wanted):
+            if not self._saved(published, span, path, wanted):
                 return None
-        task = {**self._task(span), "do": "archive", "made_from": wanted}
+        task = {**self._task(span), "do": "archive", "made_from": wanted or _sha256(path)}
         read = self._read(task, take, "archive")
         with suppress(OSError):
             path.unlink()
@@ -215,6 +216,8 @@ class Archive:
 
     def _sum(self, published: Published, span: Span) -> str | None:
         """Return the SHA-256 that the venue tells of a day's file; None where it has none."""
+        if published.checksum is None:
+            return None
         path = published.checksum(span.symbol, lake.day_name(span.day_us))
         text = self.host.text(path)
         if text is None:
@@ -230,9 +233,10 @@ class Archive:
         try:
             seen = self.host.save(url, partial)
             if seen is None:
-                log.warning("checksum without a file path=%s", url)
+                if wanted:
+                    log.warning("checksum without a file path=%s", url)
                 return False
-            if seen != wanted:
+            if wanted and seen != wanted:
                 self.cache.quarantine(partial, f"SHA-256 {wanted} expected, seen {seen}")
                 raise DamageError(f"{url}: SHA-256 {wanted[:12]}… expected, seen {seen[:12]}…")
             lake.put_in_place(partial, path)

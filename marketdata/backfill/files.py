@@ -43,14 +43,19 @@ class _FileSession(Session):
         self._http.headers["Accept"] = "*/*"
         self.targets: dict[str, Path] = {}
 
-    def get(self, path: str, params: Mapping[str, str | int]) -> Reply:
+    def get(
+        self,
+        path: str,
+        params: Mapping[str, str | int] | str,
+        headers: Mapping[str, str] | None = None,
+    ) -> Reply:
         """Ask once; the body of a saved file is its SHA-256. Raises as `Session.get`."""
         target = self.targets.get(path)
         if target is None:
-            return super().get(path, params)
+            return super().get(path, params, headers)
         sent_us, began_s = self._clock.wall_us(), self._clock.monotonic_s()
         try:
-            with guarded(self._guard()), self._open(path, params) as response:
+            with guarded(self._guard()), self._open("GET", path, params, headers or {}) as response:
                 steps = self._steps(response)
                 is_file = response.status_code == OK
                 body = _written(steps, target) if is_file else next(steps, b"")[:HEAD_BYTES]

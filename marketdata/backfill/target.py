@@ -9,7 +9,7 @@ from marketdata.backfill.means import Means
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.trades import Trades
-from marketdata.feeds.source import INVENTED
+from marketdata.feeds.opening import INVENTED
 from marketdata.models import BackfillJob
 from marketdata.models import Instrument as InstrumentRow
 from marketdata.store import instruments

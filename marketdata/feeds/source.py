@@ -3,35 +3,32 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from django.db import connection
-
-from marketdata import rebuild
 from marketdata.conf import Conf
-from marketdata.context import PreviousDay
-from marketdata.core.backoff import Backoff
 from marketdata.core.coverage import Run, ScopeCoverage
-from marketdata.core.errors import BotCryptoError, FrameError, VenueError
+from marketdata.core.errors import FrameError
 from marketdata.core.events import Batch, Event
 from marketdata.core.facts import Fact
-from marketdata.core.instrument import Instrument
-from marketdata.core.timeframe import DAY_US, open_us
+from marketdata.core.ticks import tick_rule
 from marketdata.core.trades import Trades
+from marketdata.feeds.book_line import BookLine
 from marketdata.feeds.flow import EventTape, Flow
-from marketdata.feeds.ingestor import FeedStatus
+from marketdata.feeds.ingestor import FeedStatus, Tap
+from marketdata.feeds.link import Access, MakeLine, link_of
+from marketdata.feeds.opening import Opener
+from marketdata.feeds.readings import Readings
 from marketdata.feeds.repair import Repair
-from marketdata.feeds.supervisor import Policy, Supervisor
-from marketdata.models import Absence, DailyLevel, Edge, FeedState
+from marketdata.feeds.splicer import Splicer
+from marketdata.feeds.tickers import Tickers
+from marketdata.models import Absence, FeedState
 from marketdata.pipeline import Pipeline
 from marketdata.rest.client import VenueClient
 from marketdata.rest.limiter import Priority
-from marketdata.store import absences, instruments, restatements, rows
 from marketdata.store.sink import StoreSink
 from marketdata.store.writer import Writer
 from marketdata.venues import venue_of
@@ -43,8 +40,7 @@ log = logging.getLogger(__name__)
 KEPT_REJECTIONS = 100
 # A venue that skips ids by habit must not bury what else has happened.
 MOST_TOLD = 20
-# How a simulated venue labels trades that it made up; recorded ones are real.
-INVENTED = "generated"
+UNUSED = "a day ended: no trade has these numbers"
 
 
 def wall_us() -> int:
@@ -83,6 +79,12 @@ class Source:
         Where trades, rows and events go.
     is_replay : bool
         The venue plays a tape: its own clock decides day and session.
+    tap : callable, optional
+        Given the frames as they came.
+    access : Access, optional
+        How to connect as an account, where the venue wants one connection for everything.
+    make_line : callable, optional
+        Makes what carries the trades, in place of sockets in this process.
     """
 
     def __init__(
@@ -95,6 +97,9 @@ class Source:
         tape: EventTape,
         *,
         is_replay: bool = False,
+        tap: Tap | None = None,
+        access: Access | None = None,
+        make_line: MakeLine | None = None,
     ) -> None:
         self.name = name
         self.symbols = symbols
@@ -106,59 +111,122 @@ class Source:
         self.writer = writer
         self.tape = tape
         self.is_replay = is_replay
+        self.clock = wall_us
         self.rejections: Counter[str] = Counter()
         self.live_trades = 0
         self.sinks: dict[str, StoreSink] = {}
+        self.known_starts: set[str] = set()
+        self.restored: set[str] = set()
+        self.stopping = threading.Event()
+        self.tickers = Tickers(writer, self.instrument_id)
         self._reasons_told: set[str] = set()
-        self._known_starts: set[str] = set()
-        self._restored: set[str] = set()
-        self._stopping = threading.Event()
-        self.client = VenueClient(self.venue, hosts.rest, settings, self._stopping)
-        self.repair = Repair(
-            ChannelPages(self.client, self.channel), self._deliver, self._lacks, f"repair-{name}"
+        self._last: dict[str, Trades] = {}
+        self.link = link_of(
+            self.venue,
+            self.channel,
+            symbols,
+            self,
+            settings,
+            self.stopping,
+            wall_us,
+            tap=tap,
+            access=access,
+            make_line=make_line,
         )
-        policy = Policy(
-            settings.feed_stale_after_s, settings.feed_dead_after_s, settings.feed_roll_after_s
+        self.line, self.client = self.link.line, self.link.client
+        self.splicer = None if self.venue.is_numbered else self._splicer()
+        self.repair = self._repair()
+        self._openers = [Opener(self, symbol) for symbol in symbols]
+        self._readings = self._new_readings()
+        self.books = self._new_books(tap)
+
+    def _splicer(self) -> Splicer:
+        return Splicer(
+            self.symbols, self.link.newest, self._spliced, self._left_out, f"splicer-{self.name}"
         )
-        self.supervisor = Supervisor(
-            self.venue, self.channel, hosts.ws, symbols, self, policy, wall_us
+
+    def _repair(self) -> Repair | None:
+        """Return what refills holes by id, where ids say what is missing."""
+        if self.link.rest is None or not self.venue.is_numbered:
+            return None
+        pages = ChannelPages(self.link.rest, self.channel)
+        return Repair(pages, self._deliver, self._lacks, f"repair-{self.name}")
+
+    def _new_readings(self) -> Readings | None:
+        if self.link.rest is None or not self.venue.series:
+            return None
+        return Readings(
+            self.link.rest,
+            self.writer,
+            self._opened_symbols,
+            self.stopping,
+            wall_us,
+            f"readings-{self.name}",
         )
-        self._openers = [
-            threading.Thread(target=self._open, args=(symbol,), name=f"open-{symbol}", daemon=True)
-            for symbol in symbols
-        ]
+
+    def _new_books(self, tap: Tap | None) -> BookLine | None:
+        depth, rest = self.venue.depth, self.link.rest
+        if depth is None or rest is None or not self.settings.depth_interval_ms or self.is_replay:
+            return None
+        return BookLine(
+            self.venue, depth, self.symbols, self.settings, rest, self, wall_us, tap=tap
+        )
 
     def start(self) -> None:
         """Start sockets at once; bootstrap and repair follow as the venue answers."""
-        self.supervisor.start()
-        self.repair.start()
-        for opener in self._openers:
-            opener.start()
+        self.line.start()
+        for thread in (self.books, self.splicer, self.repair, self._readings, *self._openers):
+            if thread is not None:
+                thread.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
         """Stop sockets first, so that nothing new comes in, then the rest."""
-        self._stopping.set()
-        self.supervisor.stop(timeout_s)
-        self.repair.stop(timeout_s)
-        for opener in self._openers:
-            opener.join(timeout_s)
+        self.stopping.set()
+        self.line.stop(timeout_s)
+        for thread in (self.books, self.splicer, self.repair):
+            if thread is not None:
+                thread.stop(timeout_s)
+        for opener in (*self._openers, self._readings):
+            if opener is not None:
+                opener.join(timeout_s)
         self.client.close()
+
+    def first_id(self, symbol: str, ts_us: int) -> int | None:
+        """Return the venue's first id at or after a time, or None. Raises BotCryptoError."""
+        if self.link.rest is None:
+            return None
+        return self.link.rest.first_id(self.channel.name, symbol, ts_us)
+
+    def instrument_id(self, symbol: str) -> int | None:
+        """Return the row id of a symbol that is open."""
+        lane = self.flow.lanes.get((self.name, symbol))
+        return lane.pipeline.instrument.id if lane else None
+
+    def _opened_symbols(self) -> list[tuple[str, int]]:
+        found = [(symbol, self.instrument_id(symbol)) for symbol in self.symbols]
+        return [(symbol, id) for symbol, id in found if id is not None]
 
     # What the sockets say; called in their threads.
 
-    def trades(self, symbol: str, batch: Batch) -> None:
-        """Hand live trades to the flow."""
-        self.live_trades += len(batch.trades)
-        self.flow.put(self.name, symbol, batch)
-
     def opened(self, symbols: Sequence[str]) -> None:
-        """Do nothing: ids tell what was missed between two connections."""
+        """Learn of a new connection: where trades carry ids, these tell what was missed."""
+        if self.splicer is not None:
+            self.splicer.opened(symbols)
 
     def closed(self, symbols: Sequence[str]) -> None:
         """Do nothing: the status says so."""
 
+    def trades(self, symbol: str, batch: Batch) -> None:
+        """Hand live trades to the flow, or have them numbered before."""
+        self.live_trades += len(batch.trades)
+        if self.splicer is None:
+            self.flow.put(self.name, symbol, batch)
+        else:
+            self.splicer.live(symbol, batch)
+
     def facts(self, facts: Sequence[tuple[str, Fact]]) -> None:
-        """Pass over what is no trade."""
+        """Keep what is no trade."""
+        self.tickers.take(facts)
 
     def replies(self, replies: Mapping[int, bytes]) -> None:
         """Pass over answers: nothing is asked over this line."""
@@ -186,7 +254,7 @@ class Source:
             status.reconnects,
             status.last_error,
         )
-        if not self._stopping.is_set():
+        if not self.stopping.is_set():
             self.writer.put_row(
                 FeedState(
                     source=status.source,
@@ -204,12 +272,39 @@ class Source:
     def covered(self, symbol: str, days: list[ScopeCoverage]) -> None:
         """Hand what is missing to repair, once the stored day has been read back."""
         lane = self.flow.lanes[self.name, symbol]
-        if self.settings.context_backfill_enabled and symbol in self._restored:
+        is_restored = symbol in self.restored
+        if self.repair is not None and self.settings.context_backfill_enabled and is_restored:
             self.repair.want(symbol, [run for day in days for run in day.ranges])
-            is_searching = symbol not in self._known_starts
+            is_searching = symbol not in self.known_starts
             lane.is_backfilling = is_searching or self.repair.is_busy(symbol)
-        is_filling = lane.is_backfilling or symbol not in self._restored
+        is_filling = lane.is_backfilling or not is_restored
         self.sinks[symbol].levels(lane.clock, is_filling=is_filling)
+
+    # What the splicer says; called in its thread or a connection's, in order.
+
+    def _spliced(self, symbol: str, batch: Batch, unused: Sequence[Run]) -> None:
+        """Hand numbered trades to the flow; before them, that some numbers will have none."""
+        pipeline = self.flow.lanes[self.name, symbol].pipeline
+        if unused:
+            self.flow.tell(lambda: pipeline.lack(unused))
+            self.writer.put_absence(
+                pipeline.instrument.id, unused, Absence.Kind.EXCHANGE_SIDE, UNUSED, wall_us()
+            )
+        if not self.venue.is_sized:
+            # Up to a tick that is held, what a batch brings tells no side by itself.
+            sides = tick_rule(batch.trades.price, self._last.get(symbol))
+            batch = replace(batch, trades=replace(batch.trades, is_buy=sides))
+            self._last[symbol] = batch.trades[-1:]
+        self.flow.put(self.name, symbol, batch)
+
+    def _left_out(self, symbol: str, refs: list[bytes]) -> None:
+        """State that the feed left trades out, which nothing but the venue's own file can add."""
+        lane = self.flow.lanes[self.name, symbol]
+        lane.damage = f"the feed left out {len(refs)} trades that the venue has"
+        detail = {"trades": len(refs), "refs": [ref.decode() for ref in refs[:MOST_TOLD]]}
+        event = Event("left_out", wall_us(), detail)
+        self.writer.put_events(lane.pipeline.instrument.id, [event])
+        self.tape.event(lane.pipeline.instrument, event)
 
     # What repair says; called in its thread.
 
@@ -225,7 +320,8 @@ class Source:
         """Keep that ids cannot be had, and why; repair, backfill and audit say so."""
         instrument, now_us = pipeline.instrument, wall_us()
         self.writer.put_absence(instrument.id, runs, kind, reason, now_us)
-        self.repair.forgo(instrument.symbol, runs)
+        if self.repair is not None:
+            self.repair.forgo(instrument.symbol, runs)
         if kind == Absence.Kind.EXCHANGE_SIDE:
             self.flow.tell(lambda: pipeline.lack(runs))
         for first, last in runs[:MOST_TOLD]:
@@ -233,139 +329,3 @@ class Source:
             event = Event(f"hole_{kind}", now_us, detail)
             self.writer.put_events(instrument.id, [event])
             self.tape.event(instrument, event)
-
-    # Bootstrap: a thread for each symbol, so that nothing waits for the venue.
-
-    def _open(self, symbol: str) -> None:
-        try:
-            instrument = self._instrument(symbol)
-            if instrument is None:
-                return
-            pipeline = self._pipeline(instrument)
-            clock: Callable[[], int] = wall_us
-            if self.is_replay:
-                clock = lambda: pipeline.watermark_us  # noqa: E731  (a tape's clock is its own)
-            sink = self.sinks[symbol]
-            sink.clock, sink.since_us = clock, self._since_us(pipeline, clock())
-            self.flow.add(pipeline, clock)
-            self.repair.forgo(symbol, absences.coverage(instrument.id))
-            self.writer.restated.load(instrument.id, sink.since_us)
-            if not self.is_replay:
-                self._restore(pipeline, sink.since_us, clock())
-            self._restored.add(symbol)
-            self._ask_venue(pipeline, clock)
-        except BotCryptoError as error:
-            if not self._stopping.is_set():
-                log.error(
-                    "instrument not opened source=%s symbol=%s error=%s", self.name, symbol, error
-                )
-        finally:
-            connection.close()
-
-    def _instrument(self, symbol: str) -> Instrument | None:
-        """Return tick and lot from the venue, or from the store while the venue is silent."""
-        backoff = Backoff(base_s=0.5, cap_s=30.0)
-        while not self._stopping.is_set():
-            try:
-                listing = self.client.listing(symbol)
-            except BotCryptoError as error:
-                stored = instruments.find(self.name, symbol)
-                if stored is not None:
-                    return stored
-                if isinstance(error, VenueError) and not error.retryable:
-                    raise
-                log.warning("venue does not tell the tick yet symbol=%s error=%s", symbol, error)
-            else:
-                return instruments.remember(
-                    self.name,
-                    symbol,
-                    listing.grid,
-                    simulated=self.client.label == INVENTED,
-                    channel=self.channel.name,
-                )
-            self._stopping.wait(backoff.next(random.random()))
-        return None
-
-    def _pipeline(self, instrument: Instrument) -> Pipeline:
-        pipeline = rebuild.new_pipeline(instrument)
-        sink = StoreSink(self.writer)
-        sink.pipeline = pipeline
-        pipeline.sinks = (sink, self.tape)
-        self.sinks[instrument.symbol] = sink
-        return pipeline
-
-    def _since_us(self, pipeline: Pipeline, now_us: int) -> int:
-        """Return when the day or, if that is earlier, a session that runs began."""
-        if self.is_replay:
-            return 0
-        running = pipeline.context.calendar.at(now_us)
-        return min([open_us(now_us, DAY_US), *(window.start_us for window in running)])
-
-    def _restore(self, pipeline: Pipeline, since_us: int, now_us: int) -> None:
-        """Read what is stored since a time back into the pipeline."""
-        instrument, sink = pipeline.instrument, self.sinks[pipeline.instrument.symbol]
-        day_us = open_us(now_us, DAY_US)
-        count = 0
-        for trades in rows.read_trades(instrument.id, since_us, day_us + DAY_US):
-            for batch in rebuild.by_origin(instrument.id, trades):
-                self.flow.put_history(self.name, instrument.symbol, batch, is_stored=True)
-                count += len(batch.trades)
-            if self._stopping.is_set():
-                return
-        self.flow.ask(lambda: None, timeout_s=60.0)
-        others = rebuild.earlier(instrument.id, since_us)
-        minutes = restatements.minutes(instrument.id, since_us, day_us + DAY_US)
-        self.flow.ask(lambda: others.tell(pipeline.context))
-        self.flow.ask(lambda: sink.reconcile(minutes))
-        if count:
-            log.info("stored day read back symbol=%s trades=%s", instrument.symbol, count)
-
-    def _ask_venue(self, pipeline: Pipeline, clock: Callable[[], int]) -> None:
-        """Learn the day's first trade and the previous day's levels, however long it takes."""
-        wanted = [self._ask_start] if self.settings.context_backfill_enabled else []
-        if self.settings.context_bootstrap_prev_day:
-            wanted.append(self._ask_previous)
-        backoff = Backoff(base_s=0.5, cap_s=30.0)
-        while wanted and not self._stopping.is_set():
-            try:
-                if clock() and wanted[0](pipeline, open_us(clock(), DAY_US)):
-                    wanted.pop(0)
-                    backoff.reset()
-                    continue
-            except BotCryptoError as error:
-                if self._stopping.is_set():
-                    return
-                log.warning("venue does not tell yet what=%s error=%s", wanted[0].__name__, error)
-                wanted.append(wanted.pop(0))
-            self._stopping.wait(backoff.next(random.random()))
-
-    def _ask_start(self, pipeline: Pipeline, day_us: int) -> bool:
-        symbol = pipeline.instrument.symbol
-        first = self.client.first_id(self.channel.name, symbol, day_us)
-        if first is None:
-            return False
-        self.flow.ask(lambda: pipeline.context.set_edge(day_us, first))
-        self.writer.put_row(
-            Edge(instrument_id=pipeline.instrument.id, start_us=day_us, first_id=first)
-        )
-        self._known_starts.add(symbol)
-        return True
-
-    def _ask_previous(self, pipeline: Pipeline, day_us: int) -> bool:
-        instrument = pipeline.instrument
-        before_us = day_us - DAY_US
-        told = self.client.day(instrument.symbol, before_us)
-        if told is not None:
-            levels = PreviousDay(told.high, told.low, told.close, "klines")
-            self.flow.ask(lambda: pipeline.context.set_previous(before_us, levels))
-            self.writer.put_row(
-                DailyLevel(
-                    instrument_id=instrument.id,
-                    day_us=before_us,
-                    origin="klines",
-                    high=told.high,
-                    low=told.low,
-                    close=told.close,
-                )
-            )
-        return True

@@ -14,6 +14,7 @@ import numpy as np
 
 from marketdata.conf import Conf
 from marketdata.core.errors import FrameError
+from marketdata.core.facts import BookUpdate, Reading
 from marketdata.core.trades import Trades
 from marketdata.rest.asker import Asker
 from marketdata.rest.host import HostStatus
@@ -162,6 +163,32 @@ class VenueClient:
         if not isinstance(asked, Newest):
             raise TypeError(f"channel {channel} has no page of newest trades")
         return self._asked(asked.ask(symbol), lambda reply: asked.read(reply.body), priority)
+
+    def book(self, symbol: str, priority: Priority = Priority.LIVE) -> BookUpdate:
+        """Return a whole book, as deep as the venue serves it.
+
+        Raises
+        ------
+        BotCryptoError
+        """
+        depth = self.venue.depth
+        if depth is None or depth.snapshot is None or depth.snapshot_of is None:
+            raise TypeError(f"{self.venue.title} answers no question for a whole book")
+        read = depth.snapshot_of
+        return self._asked(depth.snapshot(symbol), lambda reply: read(reply.body), priority)
+
+    def series(
+        self, kind: str, symbol: str, start_us: int, end_us: int, priority: Priority = Priority.LIVE
+    ) -> list[Reading]:
+        """Return readings of a series in [start_us, end_us), ascending, a page at most.
+
+        Raises
+        ------
+        BotCryptoError
+        """
+        asked = self.venue.series[kind]
+        question = asked.ask(symbol, start_us, end_us)
+        return self._asked(question, lambda reply: asked.read(reply.body), priority)
 
     def page(
         self,

@@ -139,13 +139,13 @@ class Archive:
     ----------
     path, checksum : callable
         (symbol, date as `2024-01-01`) → path of the day's file, and of the text that starts with
-        its SHA-256, from the root of the archive's host.
+        its SHA-256, from the root of the archive's host; no checksum where the venue tells none.
     published_s : float
         How long after the end of a day its file can be expected.
     """
 
     path: Callable[[str, str], str]
-    checksum: Callable[[str, str], str]
+    checksum: Callable[[str, str], str] | None
     published_s: float
 
 
@@ -288,6 +288,9 @@ class Depth:
         Body of that answer → the book. Raises FrameError.
     levels : int
         Levels a side that are known after a snapshot.
+    resubscribe : callable or None
+        (wanted milliseconds, symbol) → frames after which the stream sends a whole book, where
+        there is no such question.
     """
 
     stream: Callable[[int], Stream]
@@ -295,6 +298,7 @@ class Depth:
     snapshot: Callable[[str], Question] | None
     snapshot_of: Callable[[bytes], BookUpdate] | None
     levels: int
+    resubscribe: Callable[[int, str], Sequence[bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

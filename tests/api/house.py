@@ -102,7 +102,7 @@ class House:
             clock=self.clock,
             wall_clock=self.clock,
             gaps=lambda source: self.gaps.get(source, 0),
-            supervisors=[self.lines],  # type: ignore[list-item]
+            lines=[self.lines],  # type: ignore[list-item]
             repairs={"binance_ws": self.repairs},  # type: ignore[dict-item]
             lag=telemetry.LagHistogram(),
             write_rows=telemetry.LagHistogram(),

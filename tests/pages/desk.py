@@ -98,7 +98,7 @@ def build(
         clock=clock,
         wall_clock=clock,
         gaps=lambda source: 0,
-        supervisors=[Connections(status)],
+        lines=[Connections(status)],
         repairs={},
         lag=LagHistogram(),
         write_rows=LagHistogram(),
@@ -143,7 +143,7 @@ def trade_on(running: live.Live, symbol: str, last: Trades, rate: float, stop: t
     """Feed trades in real time until stopped."""
     rng = np.random.default_rng(7)
     ticks, next_id = round(float(last.price[-1]) * 100), int(last.id[-1]) + 1
-    status = running.supervisors[0].statuses()[0]
+    status = running.lines[0].statuses()[0]
     while not stop.wait(float(rng.exponential(4 / rate))):
         count = int(rng.integers(1, 8))
         now_us = running.clock()

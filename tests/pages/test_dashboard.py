@@ -134,8 +134,8 @@ def test_real_data_carries_no_banner(client, running):
     ],
 )
 def test_connection_state_in_words(client, running, texts, state, words):
-    running.supervisors[0].statuses()[0].state = state
-    running.supervisors[0].statuses()[0].last_message_us -= 2_340_000
+    running.lines[0].statuses()[0].state = state
+    running.lines[0].statuses()[0].last_message_us -= 2_340_000
     assert texts(page(client))["link"] == f"{words} data 2.3 s old"
 
 
