@@ -25,6 +25,16 @@ LOOPBACK_WEIGHT = 600_000
 # Trades per second and symbol: lively, and a whole day is fetched within a minute.
 DEMO_RATE = 8
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+DEMO_SOURCES = ("binance_ws", "binance_futures", "bybit", "deriv")
+# The simulator's names of the venues behind feeds, and what it lists in a spelling of its own.
+ROOMS = {
+    "binance_ws": "binance_spot",
+    "binance_futures": "binance_usdm",
+    "bybit": "bybit",
+    "bybit_connector": "bybit",
+    "deriv": "deriv",
+}
+OWN_SPELLING = {"deriv": ("cryBTCUSD", "R_100")}
 
 
 class Command(BaseCommand):
@@ -92,15 +102,32 @@ def _settings(settings: Conf, options: dict[str, Any]) -> Conf:
     if options["speed"] < 0:
         raise bad_argument(f"--speed of 0 or more expected, seen {options['speed']}")
     chosen = overridden(settings, options)
-    if options["demo"] and not chosen.symbols:
-        others = tuple(symbol for symbol in DEMO_SYMBOLS if symbol != chosen.symbol)
-        chosen = replace(chosen, symbols=(chosen.symbol, *others))
-    return chosen
+    return _demo(chosen) if options["demo"] else chosen
+
+
+def _demo(chosen: Conf) -> Conf:
+    """Return the settings of a demo: several venues and symbols where nothing else is said."""
+    if chosen.data_source == Conf().data_source:
+        chosen = replace(chosen, data_source=DEMO_SOURCES)
+    symbols = chosen.symbols
+    if not symbols:
+        others = (symbol for symbol in DEMO_SYMBOLS if symbol != chosen.symbol)
+        symbols = (chosen.symbol, *others)
+    for source, own in OWN_SPELLING.items():
+        if not any(symbol.startswith(f"{source}:") for symbol in symbols):
+            symbols += tuple(f"{source}:{symbol}" for symbol in own)
+    return replace(chosen, symbols=symbols)
 
 
 def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
     if options["demo"]:
-        what = ["--symbols", ",".join(settings.watched("binance_ws")), "--rate", str(DEMO_RATE)]
+        rooms = dict.fromkeys(ROOMS[source] for source in settings.data_source if source in ROOMS)
+        own = {symbol for source in OWN_SPELLING for symbol in settings.watched(source)}
+        listed = dict.fromkeys(
+            symbol for _, symbol in settings.instruments if symbol not in own
+        ) or [settings.symbol]
+        what = ["--venues", ",".join(rooms), "--symbols", ",".join(listed)]
+        what += ["--rate", str(DEMO_RATE)]
     else:
         what = ["--tape", str(Path(options["replay"]).resolve()), "--speed", str(options["speed"])]
     return [*what, "--weight-limit", str(LOOPBACK_WEIGHT)]
@@ -108,13 +135,25 @@ def _venue_arguments(settings: Conf, options: dict[str, Any]) -> list[str]:
 
 def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:
     """Return the settings of a run on the simulated venue."""
+    rest, ws = address.rest_url, address.ws_url
     given: dict[str, Any] = {
-        "binance_rest_url": address.rest_url,
-        "binance_ws_url": address.ws_url,
-        "binance_archive_url": address.rest_url,
+        "binance_rest_url": rest,
+        "binance_ws_url": ws,
+        "binance_archive_url": rest,
+        "binance_futures_rest_url": rest,
+        "binance_futures_ws_url": ws,
         "binance_rate_limit_per_minute": LOOPBACK_WEIGHT,
-        "symbols": address.symbols,
+        "bybit_rest_base_url": rest,
+        "bybit_ws_url": ws,
+        "bybit_archive_url": rest,
+        "bybit_rate_limit_per_minute": LOOPBACK_WEIGHT,
+        "deriv_rest_url": rest,
+        "deriv_ws_url": ws,
     }
+    if label == "replay":
+        room, symbols = next(iter(address.venues.items()))
+        source = next(source for source, name in ROOMS.items() if name == room)
+        given |= {"symbols": symbols, "data_source": (source,)}
     if label == "simulated" and not settings.database_url:
         # Invented trades never meet real ones.
         given["database_url"] = f"sqlite:///{settings.data_dir / 'demo.sqlite3'}"
