@@ -25,6 +25,8 @@ EVERY = dict(zip(DEPTHS, (1, 1, 5, 10), strict=True))
 # One trade in so many closes somebody's position by force.
 LIQUIDATION_SHARE = 1 / 300
 BANKRUPT = 0.005  # how far beyond the fill the bankruptcy price lies, as a fraction
+# A liquidation: milliseconds, whether a long ended, size, bankruptcy price.
+Forced = tuple[int, bool, str, str]
 
 
 class Instrument:
@@ -38,7 +40,7 @@ class Instrument:
         self.numerals = Numerals(category, market.symbol, market.grid)
         self.ladders: dict[int, Ladder] = {}
         self.first: Step | None = None
-        self.liquidated: list[tuple[int, bool, str, str]] = []
+        self.liquidated: list[Forced] = []
         self._lane = Lane.of("bybit contract", market.symbol)
 
     def now_ms(self) -> int:
@@ -98,15 +100,16 @@ class Instrument:
         magnitude = float(f"{OPEN_VALUE / reference:.1g}")
         return round(magnitude * swing / step) * step
 
-    def notes(self, trades: Trades) -> list[tuple[int, bool, str, str]]:
-        """Return the liquidations among trades: time, whether a long ended, size, price."""
-        forced = np.asarray(self._lane.uniform(trades.id) < LIQUIDATION_SHARE)
-        if self.category != LINEAR or not forced.any():
+    def notes(self, trades: Trades) -> list[Forced]:
+        """Return the liquidations among trades: a few of contracts, none of spot."""
+        if self.category != LINEAR:
             return []
-        part = trades[forced]
-        beyond = np.where(part.is_buy, 1 + BANKRUPT, 1 - BANKRUPT)
+        return self.forced(trades[self._lane.uniform(trades.id) < LIQUIDATION_SHARE])
+
+    def forced(self, trades: Trades) -> list[Forced]:
+        """Return trades as liquidations: who sold ended a long."""
+        beyond = np.where(trades.is_buy, 1 + BANKRUPT, 1 - BANKRUPT)
         tick = float(self.market.grid.tick)
-        prices = self.numerals.prices(np.rint(part.price * beyond / tick) * tick)
-        times = (part.ts_us // 1000).tolist()
-        longs = (~part.is_buy).tolist()
-        return [*zip(times, longs, self.numerals.sizes(part.qty), prices, strict=True)]
+        prices = self.numerals.prices(np.rint(trades.price * beyond / tick) * tick)
+        times, longs = (trades.ts_us // 1000).tolist(), (~trades.is_buy).tolist()
+        return [*zip(times, longs, self.numerals.sizes(trades.qty), prices, strict=True)]

@@ -128,13 +128,17 @@ class Ticks:
         while True:
             await asyncio.sleep(LIQUIDATION_S)
             for instrument in self._instruments:
-                rows, instrument.liquidated = instrument.liquidated, []
-                if rows:
-                    topic = f"allLiquidation.{instrument.symbol}"
-                    now_ms = instrument.now_ms()
-                    self.streams.publish(
-                        topic, wire.liquidation_message(instrument.numerals, topic, rows, now_ms)
-                    )
+                topic = f"allLiquidation.{instrument.symbol}"
+                if self.streams.followers(topic):
+                    self._liquidated(instrument, topic)
+
+    def _liquidated(self, instrument: Instrument, topic: str) -> None:
+        rows, instrument.liquidated = instrument.liquidated, []
+        if self._faults.take("liquidation"):
+            rows += instrument.forced(instrument.listing.history.last_trade())
+        if rows:
+            data = wire.liquidation_message(instrument.numerals, topic, rows, instrument.now_ms())
+            self.streams.publish(topic, data)
 
     def _breathe(self, instrument: Instrument, beat: int) -> None:
         instrument.listing.follow()
