@@ -66,7 +66,7 @@ class Book:
         self.bids, self.asks = Side(), Side()
         self._size = size_lots
         self._random = random.Random(seed)
-        self._sent_id = self.last_id
+        self.sent_id = self.last_id
 
     @property
     def best(self) -> tuple[int, int, int, int]:
@@ -94,12 +94,12 @@ class Book:
 
     def change(self) -> BookChange | None:
         """Return what changed since the last call, or None."""
-        if self.last_id == self._sent_id:
+        if self.last_id == self.sent_id:
             return None
         change = BookChange(
-            self._sent_id + 1, self.last_id, dict(self.bids.changed), dict(self.asks.changed)
+            self.sent_id + 1, self.last_id, dict(self.bids.changed), dict(self.asks.changed)
         )
-        self._sent_id = self.last_id
+        self.sent_id = self.last_id
         self.bids.changed.clear()
         self.asks.changed.clear()
         return change
@@ -128,4 +128,4 @@ class Book:
     def _count(self) -> None:
         pending = len(self.bids.changed) + len(self.asks.changed)
         if pending:
-            self.last_id = max(self.last_id + 1, self._sent_id + pending)
+            self.last_id = max(self.last_id + 1, self.sent_id + pending)

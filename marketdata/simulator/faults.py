@@ -52,6 +52,8 @@ KINDS: dict[str, tuple[Kind, str]] = {
     "book_restart": (TIMES, "a whole book is sent under update id 1, as after a restart"),
     "delete_absent": (TIMES, "a depth update deletes a level that nobody has"),
     "odd_pong": (TIMES, "a ping of the venue's own kind is answered in its other shape"),
+    "st_mixed": (TIMES, "a future of another kind (st 2) is sent under the same symbol first"),
+    "liquidation": (TIMES, "a forced order is sent in the next second"),
     "archive_missing": (TIMES, "an archive file is not there yet"),
     "archive_corrupt": (TIMES, "an archive file does not match its checksum"),
     "retry_after": (SECONDS, "Retry-After of the HTTP faults"),

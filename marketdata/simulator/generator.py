@@ -91,6 +91,11 @@ class Curve:
     period_us: int
     swing: float
 
+    def at(self, ts_us: Ints) -> Floats:
+        """Return its part of the logarithm of price at ascending times."""
+        part: Floats = self.swing * self.lane.smooth(ts_us, self.period_us)
+        return part
+
 
 class GeneratedMarket:
     """The invented trades of one symbol, at random access by id and by time.
@@ -136,6 +141,7 @@ class GeneratedMarket:
         self._curves = [
             Curve(self._lane(f"curve {s}"), s * SECOND_US, swing) for s, swing in swings
         ]
+        self._shared = [*self._curves]
         self._zero_id = 0
         if venue:
             self._name = (seed, symbol, venue)
@@ -164,6 +170,15 @@ class GeneratedMarket:
     def last_id(self) -> int:
         """The newest id that has happened."""
         return self.id_at(self.now_us() + 1) - 1
+
+    def course(self, ts_us: int) -> tuple[float, float]:
+        """Return the price that all venues share, and this venue's, at a time."""
+        at = np.array([ts_us])
+        shared, own = (
+            self.character.price * math.exp(sum(float(curve.at(at)[0]) for curve in curves))
+            for curves in (self._shared, self._curves)
+        )
+        return shared, own
 
     def id_at(self, ts_us: int) -> int:
         """Return the first id whose time is at or after `ts_us`."""
@@ -288,7 +303,7 @@ class GeneratedMarket:
         """Return the logarithm of price over the base level at ascending times."""
         level = np.zeros(len(ts_us))
         for curve in self._curves:
-            level += curve.swing * curve.lane.smooth(ts_us, curve.period_us)
+            level += curve.at(ts_us)
         return level
 
 

@@ -62,6 +62,13 @@ class Listing:
             self.born = Levels.of(self.book, 5000)
         return self.book
 
+    def moved(self) -> Levels | None:
+        """Return the best bid and ask where they have changed since the last call."""
+        if self.book is None or self.book.best == self.best:
+            return None
+        self.best = self.book.best
+        return Levels.of(self.book, 1)
+
     def follow(self) -> None:
         """Move the book to the newest public trade."""
         newest = self.history.last_trade()

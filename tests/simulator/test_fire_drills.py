@@ -22,7 +22,7 @@ DRILLED = set()
 ELSEWHERE = {
     *("book_again", "book_restart", "delete_absent", "odd_pong", "http_403", "http_10006"),
     *("no_pong", "rate_limit", "wrong_response", "market_closed", "deriv_bare_error"),
-    "legacy_gone",
+    *("legacy_gone", "st_mixed", "liquidation"),
 }
 
 

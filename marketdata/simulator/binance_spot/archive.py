@@ -19,8 +19,8 @@ from marketdata.core.trades import Trades
 from marketdata.simulator.binance_spot import http_faults
 from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS
 from marketdata.simulator.faults import Faults
-from marketdata.simulator.fills import Fills
 from marketdata.simulator.listing import Listing
+from marketdata.simulator.markets import Market
 from marketdata.simulator.spoil import sent
 
 NAME = re.compile(
@@ -63,14 +63,14 @@ class Layout:
     Parameters
     ----------
     rows : callable
-        (trades, fills, what times are divided by) → the lines.
+        (trades, market, what times are divided by) → the lines.
     header : bytes
         The first line, where there is one.
     is_fine : bool
         Whether times are in microseconds since 2025.
     """
 
-    rows: Callable[[Trades, Fills, int], bytes]
+    rows: Callable[[Trades, Market, int], bytes]
     header: bytes = b""
     is_fine: bool = False
 
@@ -128,7 +128,7 @@ class Archive:
             file.write(self._layout.header)
             for first in range(ids[0], ids[1] + 1, ROWS):
                 trades = market.slice(first, min(first + ROWS - 1, ids[1]))
-                file.write(self._layout.rows(trades, market.fills, unit))
+                file.write(self._layout.rows(trades, market, unit))
         return packed.getvalue()
 
 

@@ -39,12 +39,9 @@ class Ticks:
 
     def best(self, listing: Listing) -> None:
         """Send the best bid and ask where they changed."""
-        if listing.book is None or listing.book.best == listing.best:
-            return
-        listing.best = listing.book.best
-        top = Levels.of(listing.book, 1)
-        event = wire.book_ticker_event(top, listing.grid, listing.symbol)
-        self._streams.publish(f"{listing.stream}@bookTicker", lambda unit: event)
+        if top := listing.moved():
+            event = wire.book_ticker_event(top, listing.grid, listing.symbol)
+            self._streams.publish(f"{listing.stream}@bookTicker", lambda unit: event)
 
     def _changes(self, listing: Listing, *, is_second: bool) -> None:
         change = listing.made_book().change()

@@ -18,6 +18,7 @@ from marketdata.simulator.book import BookChange
 from marketdata.simulator.fills import Fills
 from marketdata.simulator.history import Candle, money
 from marketdata.simulator.listing import Levels
+from marketdata.simulator.markets import Market
 from marketdata.simulator.streams import BARE, Around
 
 # What a time in microseconds is divided by.
@@ -36,15 +37,15 @@ def agg_trade_events(
     """Return `{"e":"aggTrade","E":…,"s":"BTCUSDT","a":77,"p":"64000.10000000",…}` per aggregate."""
     inner = (
         b'{"e":"aggTrade","E":%d,"s":%s,"a":%%d,"p":"%%.8f","q":"%%.8f","f":%%d,"l":%%d,"T":%%d,'
-        b'"m":%%s,"M":true}' % (now_us // unit, _escaped(msgspec.json.encode(symbol)))
+        b'"m":%%s,"M":true}' % (now_us // unit, escaped(msgspec.json.encode(symbol)))
     )
-    return _rows(_within(around, inner), _agg_columns(trades, fills, unit))
+    return rows(within(around, inner), agg_columns(trades, fills, unit))
 
 
 def agg_trade_rows(trades: Trades, fills: Fills, unit: int) -> bytes:
     """Return the array of `{"a":77,"p":"64000.10000000","q":…,"f":500,"l":502,"T":…}`."""
     row = b'{"a":%d,"p":"%.8f","q":"%.8f","f":%d,"l":%d,"T":%d,"m":%s,"M":true}'
-    return _array(_rows(row, _agg_columns(trades, fills, unit)))
+    return array(rows(row, agg_columns(trades, fills, unit)))
 
 
 def trade_events(
@@ -53,10 +54,10 @@ def trade_events(
     """Return `{"e":"trade","E":…,"s":"BTCUSDT","t":501,"p":…,"q":…,"T":…}` per raw trade."""
     inner = (
         b'{"e":"trade","E":%d,"s":%s,"t":%%d,"p":"%%.8f","q":"%%.8f","T":%%d,"m":%%s,"M":true}'
-        % (now_us // unit, _escaped(msgspec.json.encode(symbol)))
+        % (now_us // unit, escaped(msgspec.json.encode(symbol)))
     )
-    columns = (raw.id, raw.price, raw.qty, raw.ts_us // unit, _maker(raw))
-    return _rows(_within(around, inner), columns)
+    columns = (raw.id, raw.price, raw.qty, raw.ts_us // unit, maker(raw))
+    return rows(within(around, inner), columns)
 
 
 def trade_rows(raw: Trades, unit: int) -> bytes:
@@ -66,16 +67,16 @@ def trade_rows(raw: Trades, unit: int) -> bytes:
         b'"isBestMatch":true}'
     )
     quote = raw.price * raw.qty
-    columns = (raw.id, raw.price, raw.qty, quote, raw.ts_us // unit, _maker(raw))
-    return _array(_rows(row, columns))
+    columns = (raw.id, raw.price, raw.qty, quote, raw.ts_us // unit, maker(raw))
+    return array(rows(row, columns))
 
 
-def archive_rows(trades: Trades, fills: Fills, unit: int) -> bytes:
+def archive_rows(trades: Trades, market: Market, unit: int) -> bytes:
     """Return lines `77,64000.10000000,0.03000000,500,502,1760000000001,True,True`."""
     row = b"%d,%.8f,%.8f,%d,%d,%d,%s,True\n"
-    columns = list(_agg_columns(trades, fills, unit))
+    columns = list(agg_columns(trades, market.fills, unit))
     columns[-1] = np.where(trades.is_buy, b"False", b"True").astype(object)
-    return b"".join(_rows(row, columns))
+    return b"".join(rows(row, columns))
 
 
 def depth_event(
@@ -165,29 +166,34 @@ def _levels(held: Iterable[tuple[int, int]], grid: Grid) -> list[tuple[str, str]
     return [(money(tick, grid.tick), money(lots, grid.lot)) for tick, lots in held]
 
 
-def _agg_columns(trades: Trades, fills: Fills, unit: int) -> tuple[npt.NDArray[Any], ...]:
+def agg_columns(trades: Trades, fills: Fills, unit: int) -> tuple[npt.NDArray[Any], ...]:
+    """Return id, price, quantity, first and last raw id, time, and whether the buyer made."""
     first, last = fills.first(trades.id), fills.last(trades.id)
     times = trades.ts_us // unit
-    return trades.id, trades.price, trades.qty, first, last, times, _maker(trades)
+    return trades.id, trades.price, trades.qty, first, last, times, maker(trades)
 
 
-def _maker(trades: Trades) -> npt.NDArray[Any]:
-    # The buyer is the maker where the aggressor sold.
+def maker(trades: Trades) -> npt.NDArray[Any]:
+    """Return `true` where the buyer is the maker: where the aggressor sold."""
     return np.asarray(BOOLS[(~trades.is_buy).astype(np.int64)])
 
 
-def _rows(template: bytes, columns: Iterable[npt.NDArray[Any]]) -> list[bytes]:
+def rows(template: bytes, columns: Iterable[npt.NDArray[Any]]) -> list[bytes]:
+    """Return the template filled with each row of columns."""
     values = zip(*(column.tolist() for column in columns), strict=True)
     return [template % row for row in values]
 
 
-def _array(rows: list[bytes]) -> bytes:
-    return b"[" + b",".join(rows) + b"]"
+def array(made: list[bytes]) -> bytes:
+    """Return rows as an array of JSON."""
+    return b"[" + b",".join(made) + b"]"
 
 
-def _within(around: Around, inner: bytes) -> bytes:
-    return _escaped(around[0]) + inner + _escaped(around[1])
+def within(around: Around, inner: bytes) -> bytes:
+    """Return a template with what stands around it."""
+    return escaped(around[0]) + inner + escaped(around[1])
 
 
-def _escaped(text: bytes) -> bytes:
+def escaped(text: bytes) -> bytes:
+    """Return text that a template keeps as it is."""
     return text.replace(b"%", b"%%")
