@@ -79,10 +79,12 @@ def wallet(query: Query) -> dict[str, Any]:
 def positions(query: Query) -> dict[str, Any]:
     """Return what is held of contracts. Raises RefusedError."""
     category = query.category((LINEAR,))
-    if not query.values.get("symbol") and not query.values.get("settleCoin"):
+    settled_in = query.values.get("settleCoin")
+    if not query.values.get("symbol") and not settled_in:
         raise invalid("symbol or settleCoin is required")
     spots = query.instruments[SPOT]
     rows = [_position(one, spots.get(one.symbol)) for one in query.asked()[:1]]
+    rows = [row for row in rows if settled_in in (None, "", coins(row["symbol"])[1])]
     return {"list": rows, "nextPageCursor": "", "category": category}
 
 

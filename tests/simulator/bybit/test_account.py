@@ -57,6 +57,8 @@ def test_positions_and_the_key(still):
     gained = 0.05 * (float(row["markPrice"]) - float(row["avgPrice"]))
     assert float(row["unrealisedPnl"]) == pytest.approx(gained)
     assert signed(still, "position/list", "category=linear").json()["retCode"] == 10001
+    other = signed(still, "position/list", "category=linear&settleCoin=USDC").json()
+    assert other["result"]["list"] == []
     key = signed(still, "user/query-api").json()["result"]
     assert (key["readOnly"], key["apiKey"]) == (1, "SIMKEY")
 
