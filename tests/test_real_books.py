@@ -11,21 +11,21 @@ from collections import defaultdict
 import pyarrow as pa
 import pytest
 
-from marketdata.core import sequencer
 from marketdata.core.booksync import BookSync, QuoteCheck
 from marketdata.core.facts import BookUpdate
-from marketdata.venues.binance_depth import book_of, decode_book
+from marketdata.venues import VARIANTS, VENUES
 
 pytestmark = pytest.mark.realdata
 
-TOLD = 1000
+SPOT, FUTURES = VENUES["binance_ws"].depth, VENUES["binance_futures"].depth
 
 
 class Desk:
     """One book as a feed keeps it: snapshots are offered as soon as updates are there."""
 
-    def __init__(self, rule, told=TOLD, *, is_asked=True):
-        self.sync = BookSync(rule, told, is_asked=is_asked)
+    def __init__(self, depth):
+        is_asked = depth.snapshot is not None
+        self.sync = BookSync(depth.sequencer, depth.levels, is_asked=is_asked)
         self.check = QuoteCheck()
         self.snapshot = None
 
@@ -75,23 +75,23 @@ def comparable(updates, snapshot_id, quotes, first_after):
 
 
 CAPTURES = [
-    (sequencer.spot, ["binance_spot_btcusdt_20240808", "binance_spot_btcusdt_20240809"], 1072),
-    (sequencer.futures, ["binance_usdm_btcusdt_20230404", "binance_usdm_btcusdt_20230405"], 1565),
-    (sequencer.futures, ["binance_usdm_btcusdt_20240718"], 195),
+    (SPOT, ["binance_spot_btcusdt_20240808", "binance_spot_btcusdt_20240809"], 1072),
+    (FUTURES, ["binance_usdm_btcusdt_20230404", "binance_usdm_btcusdt_20230405"], 1565),
+    (FUTURES, ["binance_usdm_btcusdt_20240718"], 195),
 ]
 
 
 @pytest.mark.parametrize(
-    ("rule", "names", "comparisons"), CAPTURES, ids=["spot", "futures across midnight", "futures"]
+    ("depth", "names", "comparisons"), CAPTURES, ids=["spot", "futures across midnight", "futures"]
 )
-def test_a_book_equals_every_best_price_told_of_it(shared_data, rule, names, comparisons):
-    desk, symbols = Desk(rule), frozenset(["BTCUSDT"])
+def test_a_book_equals_every_best_price_told_of_it(shared_data, depth, names, comparisons):
+    desk, symbols = Desk(depth), frozenset(["BTCUSDT"])
     updates, quotes, snapshot_id, first_after = [], [], None, None
     for at, body in enumerate(frame for name in names for frame in captured(shared_data, name)):
         told = json.loads(body)
         if "lastUpdateId" in told:
             snapshot_id, first_after = told["lastUpdateId"], len(updates)
-            desk.offer(book_of(body), at)
+            desk.offer(depth.snapshot_of(body), at)
             continue
         kind = told["stream"].partition("@")[2]
         if kind.startswith("depth"):
@@ -100,7 +100,7 @@ def test_a_book_equals_every_best_price_told_of_it(shared_data, rule, names, com
             quotes.append(told["data"]["u"])
         else:
             continue
-        received = decode_book([body], symbols)
+        received = depth.stream(100).decode([body], symbols)
         assert not received.errors
         for _, fact in received.facts:
             desk.take(fact, at)
@@ -108,12 +108,12 @@ def test_a_book_equals_every_best_price_told_of_it(shared_data, rule, names, com
     desk.assert_whole(comparisons)
 
 
-RECORDED = [("BINANCE", sequencer.spot, 26), ("BINANCE_FUTURES", sequencer.futures, 50)]
+RECORDED = [("BINANCE", SPOT, 26), ("BINANCE_FUTURES", FUTURES, 50)]
 
 
-@pytest.mark.parametrize(("name", "rule", "comparisons"), RECORDED, ids=["spot", "futures"])
-def test_books_of_minor_symbols_equal_every_best_price_told(shared_data, name, rule, comparisons):
-    desks = defaultdict(lambda: Desk(rule))
+@pytest.mark.parametrize(("name", "depth", "comparisons"), RECORDED, ids=["spot", "futures"])
+def test_books_of_minor_symbols_equal_every_best_price_told(shared_data, name, depth, comparisons):
+    desks = defaultdict(lambda: Desk(depth))
     updates, quotes = defaultdict(list), defaultdict(list)
     snapshots = {}
     for at, record in enumerate(recorded(shared_data, name)):
@@ -121,13 +121,13 @@ def test_books_of_minor_symbols_equal_every_best_price_told(shared_data, name, r
         if record["t"] == "http" and "/depth?" in record["url"]:
             symbol = record["url"].partition("symbol=")[2].partition("&")[0]
             snapshots[symbol] = json.loads(body)["lastUpdateId"], len(updates[symbol])
-            desks[symbol].offer(book_of(body), at)
+            desks[symbol].offer(depth.snapshot_of(body), at)
         elif record["t"] == "recv":
             told = json.loads(body)
             kind, symbol = told["stream"].partition("@")[2], told["data"]["s"]
             if kind.startswith(("depth", "bookTicker")):
                 (updates if kind.startswith("depth") else quotes)[symbol].append(told["data"]["u"])
-                received = decode_book([body], frozenset([symbol]))
+                received = depth.stream(100).decode([body], frozenset([symbol]))
                 assert not received.errors
                 for _, fact in received.facts:
                     desks[symbol].take(fact, at)
@@ -140,12 +140,7 @@ def test_books_of_minor_symbols_equal_every_best_price_told(shared_data, name, r
     assert compared == comparisons
 
 
-def bybit_update(message):
-    """Return an update as the venue's frame tells it; read here by plain JSON."""
-    data = message["data"]
-    bids, asks = ([(float(p), float(q)) for p, q in data[side]] for side in "ba")
-    is_whole = message["type"] == "snapshot"
-    return BookUpdate(data["u"], data["u"], -1, message["cts"] * 1000, bids, asks, is_whole)
+BYBIT = {"BYBIT.ws.2": "linear", "BYBIT.ws.3": "spot"}
 
 
 def test_bybits_ids_rise_by_one_on_every_book(shared_data):
@@ -154,10 +149,14 @@ def test_bybits_ids_rise_by_one_on_every_book(shared_data):
         if record["t"] != "recv" or '"topic":"orderbook.200.' not in record["data"]:
             continue
         message = json.loads(record["data"])
-        book = record["conn"], message["topic"]
-        desk = desks.setdefault(book, Desk(sequencer.increasing, told=200, is_asked=False))
+        symbol, book = message["data"]["s"], (record["conn"], message["topic"])
         steps[book].append((message["type"], message["data"]["u"]))
-        desk.take(bybit_update(message), at)
+        depth = VARIANTS["bybit", BYBIT[record["conn"]]].depth
+        received = depth.stream(100).decode([record["data"].encode()], frozenset([symbol]))
+        assert not received.errors
+        desk = desks.setdefault(book, Desk(depth))
+        for _, fact in received.facts:
+            desk.take(fact, at)
         assert len(desk.sync.book) <= 400
     assert len(desks) == 6
     for book, desk in desks.items():
@@ -165,5 +164,5 @@ def test_bybits_ids_rise_by_one_on_every_book(shared_data):
         assert (kinds[0], set(kinds[1:])) == ("snapshot", {"delta"})
         assert ids == tuple(range(ids[0], ids[0] + len(ids)))
         desk.assert_whole(0)
-        assert desk.sync.counts.updates == len(ids) - 1 > 100
-        assert desk.sync.book.known == 200
+        assert desk.sync.counts.updates == len(ids) - 1 > 200
+        assert (desk.sync.book.update_id, desk.sync.book.known) == (ids[-1], 200)
