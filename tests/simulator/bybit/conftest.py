@@ -28,7 +28,7 @@ def taped(trades, speed=0.0, **options):
 @pytest.fixture(scope="package")
 def live():
     """Serve a fast market on the wall clock."""
-    with opened(["BTCUSDT", "ETHUSDT"], rate=200.0) as simulator:
+    with opened(["BTCUSDT", "ETHUSDT"], rate=400.0) as simulator:
         yield simulator
 
 

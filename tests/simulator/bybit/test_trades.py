@@ -32,7 +32,7 @@ def streamed(simulator, dial, category, count):
 
 
 def test_a_trade_of_contracts_has_the_venues_fields(live, dial):
-    frames = streamed(live, dial, "linear", 20)
+    frames = streamed(live, dial, "linear", 12)
     rows = [row for frame in frames for row in frame["data"]]
     assert list(frames[0]) == ["topic", "type", "ts", "data"]
     assert {frame["type"] for frame in frames} == {"snapshot"}
@@ -68,7 +68,7 @@ def test_a_trade_of_spot_has_other_keys_and_numbers_that_symbols_share(live, dia
 
 
 def test_trades_of_one_moment_share_a_sequence_and_a_message(live, dial):
-    frames = streamed(live, dial, "linear", 25)
+    frames = streamed(live, dial, "linear", 15)
     assert any(len(frame["data"]) > 1 for frame in frames)
     for frame in frames:
         assert len({row["seq"] for row in frame["data"]}) == 1
@@ -95,7 +95,7 @@ def test_one_sequence_spans_two_messages(dial):
 
 @pytest.mark.parametrize(("category", "most"), [("linear", 1000), ("spot", 60)])
 def test_the_newest_trades_of_rest_are_those_of_the_stream(live, dial, category, most):
-    rows = [row for frame in streamed(live, dial, category, 20) for row in frame["data"]]
+    rows = [row for frame in streamed(live, dial, category, 10) for row in frame["data"]]
     page = result(live, "market/recent-trade", category=category, symbol="BTCUSDT", limit=most)
     assert page["category"] == category
     assert len(page["list"]) == most
