@@ -26,7 +26,7 @@ from marketdata.feeds.ingestor import FeedStatus, Ingestor, Listener, Tap
 from marketdata.feeds.supervisor import Policy, Supervisor
 from marketdata.rest.clock import CLOCK, SLICE_S, Clock
 from marketdata.venues.base import Question, Stream
-from marketdata.venues.dialog import Refusal, SocketVenue
+from marketdata.venues.dialog import Account, Refusal, SocketVenue
 
 log = logging.getLogger(__name__)
 
@@ -48,11 +48,11 @@ class Login:
     question : Question
         Asked first on each connection, and never shown.
     check : callable
-        Takes the answer. Raises BotCryptoError where it is no login to the account meant.
+        Answer → the account. Raises BotCryptoError where it is not the one meant.
     """
 
     question: Question
-    check: Callable[[bytes], None]
+    check: Callable[[bytes], Account]
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +100,13 @@ class SharedConnection:
     itself, because a stream's opening is sent on each. Whether it lives is told by the socket and
     by the age of its data.
 
+    Attributes
+    ----------
+    label : str
+        What a simulated venue calls its trades, empty for a real one.
+    account : Account or None
+        Whose it is, once a login has told.
+
     Raises
     ------
     BadInputError
@@ -130,6 +137,7 @@ class SharedConnection:
         self.wall_us = wall_us
         self.login = login
         self.label = ""
+        self.account: Account | None = None
         self._stream = stream if symbols else replace(stream, topics=_nothing, opening=_silence)
         self._locate = locate
         self._tap = tap
@@ -165,7 +173,8 @@ class SharedConnection:
         )
 
     def start(self) -> None:
-        """Begin to connect."""
+        """Begin to connect, and be found by `running`."""
+        _running[self.venue.source] = self
         self._supervisor.start()
 
     def stop(self, timeout_s: float = 5.0) -> None:
@@ -173,6 +182,8 @@ class SharedConnection:
         with self._changed:
             self._is_stopped = True
             self._changed.notify_all()
+        if running(self.venue.source) is self:
+            del _running[self.venue.source]
         self._supervisor.stop(timeout_s)
 
     def statuses(self) -> list[FeedStatus]:
@@ -360,7 +371,7 @@ class SharedConnection:
         refusal = self.venue.dialog.refusal_of(frame)
         if refusal is not None:
             raise self._refused("the login", refusal)
-        cast(Login, self.login).check(frame)
+        self.account = cast(Login, self.login).check(frame)
         with self._changed:
             self._open[self._logins.pop(number)] = True
             self._changed.notify_all()
@@ -425,6 +436,15 @@ class SharedConnection:
             self._why = error
             self._changed.notify_all()
         return error
+
+
+# One connection an account, whoever asks; there is one account a feed.
+_running: dict[str, SharedConnection] = {}
+
+
+def running(source: str) -> SharedConnection | None:
+    """Return the connection of a feed that was started and not stopped."""
+    return _running.get(source)
 
 
 def _this_line() -> Ingestor:

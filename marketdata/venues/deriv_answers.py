@@ -71,6 +71,8 @@ class _Balance(Struct):
 
 class _Login(Struct):
     loginid: str
+    currency: str = ""
+    is_virtual: int | None = None
 
 
 class _Authorized(Struct):
@@ -217,9 +219,16 @@ def balance_of(body: bytes) -> Balance:
     return Balance(told.balance, cut(told.currency), cut(told.loginid))
 
 
-def authorized_of(body: bytes) -> str:
-    """Read whose account a connection has become."""
-    return cut(parsed(_authorized, body).authorize.loginid)
+def authorized_of(body: bytes) -> Account:
+    """Read whose account a connection has become; its kind is empty where that is not told.
+
+    Notes
+    -----
+    `{"msg_type":"authorize","authorize":{"loginid":"VRTC0000001","currency":"USD","is_virtual":1}}`
+    """
+    told = parsed(_authorized, body).authorize
+    kind = "" if told.is_virtual is None else "demo" if told.is_virtual else "real"
+    return Account(cut(told.loginid), kind, cut(told.currency), "")
 
 
 def accounts_of(body: bytes) -> list[Account]:

@@ -167,7 +167,7 @@ class Dialog:
     authorize : callable or None
         Token → the question by which a connection becomes the account's; None where its URL does.
     authorized_of : callable
-        Body of that answer → the account's name. Raises FrameError.
+        Body of that answer → the account. Raises FrameError.
     tickets : Tickets or None
         None where the connection itself authorizes.
     handshakes : mapping of int to Rule
@@ -184,7 +184,7 @@ class Dialog:
     balance_of: Callable[[bytes], Balance]
     token: str
     authorize: Callable[[str], Question] | None
-    authorized_of: Callable[[bytes], str]
+    authorized_of: Callable[[bytes], Account]
     tickets: Tickets | None
     handshakes: Mapping[int, Rule] = field(default_factory=dict)
 

@@ -392,7 +392,12 @@ def test_a_login_comes_first_and_no_question_goes_before_it_is_taken():
         return answering(request, line)
 
     seen = []
-    login = Login(authorize("a1-AbC"), lambda body: seen.append(json.loads(body)["msg_type"]))
+
+    def check(body):
+        seen.append(json.loads(body)["msg_type"])
+        return LEGACY.dialog.authorized_of(body)
+
+    login = Login(authorize("a1-AbC"), check)
     with Room(careful) as room, shared(room, venue=LEGACY, login=login) as (line, _):
         line.ask({"balance": 1})
         room.cut()
@@ -402,6 +407,7 @@ def test_a_login_comes_first_and_no_question_goes_before_it_is_taken():
         assert [next(iter(request)) for _, request in room.requests] == order * 2
         assert [r["authorize"] for r in room.calls("authorize")] == ["a1-AbC"] * 2
         assert seen == ["authorize"] * 2
+        assert line.account.id == "VRTC0000001"
 
 
 @pytest.mark.parametrize(
