@@ -20,6 +20,11 @@ WINDOW_S = 60
 Top = tuple[Level, Level]
 
 
+def _told(value: float) -> float:
+    """Return a value in the digits that are certain, so that 0.1 + 0.2 is told as 0.3."""
+    return float(f"{value:.{DIGITS}g}")
+
+
 def top(view: BookView) -> Top | None:
     """Return best bid and best ask, or None while a side is empty.
 
@@ -53,6 +58,27 @@ def spread(best: Top) -> float:
     """
     bid, ask = best[0][0], best[1][0]
     return round(ask - bid, DIGITS - 1 - floor(log10(ask)))
+
+
+def mid(best: Top) -> float:
+    """Return the middle of best bid and best ask.
+
+    Parameters
+    ----------
+    best : Top
+        Best bid and best ask.
+
+    Returns
+    -------
+    float
+        Quote per base.
+
+    Examples
+    --------
+    >>> mid(((98586.86, 1.0), (98586.87, 1.0)))
+    98586.865
+    """
+    return _told((best[0][0] + best[1][0]) / 2)
 
 
 def microprice(best: Top) -> float:
@@ -96,7 +122,7 @@ def depth(levels: Levels, count: int) -> float:
     float
         Base units.
     """
-    return fsum(qty for _, qty in levels[:count])
+    return _told(fsum(qty for _, qty in levels[:count]))
 
 
 def imbalance(view: BookView, count: int) -> float | None:
@@ -188,7 +214,7 @@ class OrderFlow:
         if not self._is_known:
             return None
         oldest = now_us // SECOND_US - self.window_s
-        return fsum(came for second, came in self._sums if second > oldest)
+        return _told(fsum(came for second, came in self._sums if second > oldest))
 
     def reset(self) -> None:
         """Begin anew: what happened in between is not known."""
@@ -236,7 +262,7 @@ def measured(view: BookView, levels: int) -> Liquidity:
     best = top(view)
     return Liquidity(
         spread=spread(best) if best else None,
-        mid=(best[0][0] + best[1][0]) / 2 if best else None,
+        mid=mid(best) if best else None,
         microprice=microprice(best) if best else None,
         imbalance=imbalance(view, levels),
         bid_depth=depth(view.bids, levels),

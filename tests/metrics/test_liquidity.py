@@ -60,6 +60,15 @@ def test_a_spread_has_the_digits_of_its_prices(bid, ask, expected):
     assert liquidity.spread(best(bid, 1, ask, 1)) == expected
 
 
+def test_sums_have_no_digits_that_nobody_told():
+    assert liquidity.depth(((3.0, 0.1), (2.0, 0.2), (1.0, 7.0)), 2) == 0.3
+    assert liquidity.mid(best(98586.86, 1, 98586.87, 1)) == 98586.865
+    flow = OrderFlow()
+    for size in (0.1, 0.2, 0.5, 0.8):
+        flow.update(best(100, size, 101, 4), 0)
+    assert flow.value(0) == 0.7
+
+
 @pytest.mark.parametrize(
     ("bid_qty", "ask_qty", "expected"), [(1, 1, 100.5), (3, 1, 100.75), (1, 3, 100.25)]
 )
