@@ -18,13 +18,14 @@ from typing import TypeVar
 
 from django.db import connections
 
-from marketdata.context import DAY
+from marketdata.context import DAY, Scope
 from marketdata.core.bar import Bars
 from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.errors import OffGridError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import SECOND_US
+from marketdata.metrics.lead import Track
 from marketdata.pipeline import BASE, Pipeline
 from marketdata.store.board import REFRESH_S, Board, Key
 
@@ -43,6 +44,8 @@ PUSHED_MINUTES = 120
 COVERAGE_EVERY_S = 0.25
 # Trades kept of an instrument whose tick is not known yet: 33 bytes each.
 EARLY_TRADES = 200_000
+# A price that no trade has confirmed for so long counts as unknown, not as still.
+CONFIRMED_US = 10 * SECOND_US
 # The same error again is logged this often at most.
 COMPLAIN_S = 60.0
 
@@ -55,6 +58,8 @@ class Lane:
     ----------
     damage : str
         The unexpected error after which state and store may disagree; empty is none.
+    track : Track
+        The last price of each second.
     """
 
     pipeline: Pipeline
@@ -64,6 +69,7 @@ class Lane:
     posted: dict[str, int] = field(default_factory=dict)
     is_backfilling: bool = False
     damage: str = ""
+    track: Track = field(default_factory=Track)
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,7 +331,10 @@ class Flow(threading.Thread):
         lane = self.lanes[name]
         context = lane.pipeline.context
         days = [context.coverage(x) for x in context.scopes() if x.window.name == DAY]
-        lane.coverage = context.coverage(context.scope(DAY, lane.clock()))
+        now_us = lane.clock()
+        today = context.scope(DAY, now_us)
+        lane.coverage = context.coverage(today)
+        _sample(lane, today, now_us)
         self.on_coverage(name, days)
 
     def _post(self, key: Key) -> None:
@@ -344,6 +353,16 @@ class Flow(threading.Thread):
             damage=lane.damage,
             cost_s=time.monotonic() - began_s,
         )
+
+
+def _sample(lane: Lane, today: Scope, now_us: int) -> None:
+    """Note the last price, once a second."""
+    second, bar = now_us // SECOND_US, today.bar
+    if second <= lane.track.newest_s:
+        return
+    is_known = bar is not None and now_us - today.last_ts_us <= CONFIRMED_US
+    price = lane.pipeline.instrument.grid.price
+    lane.track.put(second, price(bar.close) if bar and is_known else None)
 
 
 def _answer(item: _Question) -> None:
