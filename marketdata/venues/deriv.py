@@ -47,6 +47,7 @@ LEGACY_BUDGETS = (
 )
 TICKET_SPENT = Rule("backoff", "the one-time URL was used or too old: a fresh one is asked for")
 UPSTREAM = Rule("backoff", "the venue's own front does not reach it")
+NO_APP = Rule("fatal", "the legacy API wants the number of an app: set DERIV_APP_ID")
 GONE = Rule("fatal", "the legacy API seems to be switched off: set DERIV_DIALECT=new")
 
 
@@ -156,7 +157,7 @@ DIALOGS = {
         token=LEGACY_TOKEN,
         authorize=authorize,
         tickets=None,
-        handshakes={520: GONE},
+        handshakes={401: NO_APP, 520: GONE},
     ),
 }
 
