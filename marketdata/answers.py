@@ -250,7 +250,12 @@ def trades_answer(
     name = resolve(source, symbol)
     instrument = instruments.find(*name)
     trades = rows.latest(instrument.id, limit, after_id) if instrument else Trades.empty()
-    return {"symbol": name[1], "source": name[0], "trades": trades_payload(trades)}
+    refs, is_sized = None, True
+    if instrument is not None:
+        refs = None if instrument.is_numbered else rows.refs_of(instrument.id, trades)
+        is_sized = instrument.is_sized
+    listed = trades_payload(trades, refs, is_sized=is_sized)
+    return {"symbol": name[1], "source": name[0], "trades": listed}
 
 
 def health_answer() -> dict[str, Any]:

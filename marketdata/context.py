@@ -14,10 +14,19 @@ import numpy as np
 
 from marketdata.core.bar import Bar
 from marketdata.core.counted import Counted
-from marketdata.core.coverage import Coverage, Reach, ScopeCoverage, count_of, missing_of, reach
+from marketdata.core.coverage import (
+    Coverage,
+    Reach,
+    Run,
+    ScopeCoverage,
+    count_of,
+    missing_of,
+    reach,
+)
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.sessions import SessionCalendar, Window
+from marketdata.core.ticks import expected
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Ints
 from marketdata.metrics.canonical import state_hash
@@ -79,6 +88,7 @@ class Scope:
 
     window: Window
     bar: Bar | None = None
+    first_ts_us: int = 0
     last_ts_us: int = 0
     sources: dict[str, int] = field(default_factory=dict)
     profile: VolumeProfile = field(default_factory=VolumeProfile)
@@ -97,7 +107,9 @@ class Scope:
             self.bar = batch.bar.copy()
         else:
             self.bar.merge(batch.bar)
-        self.last_ts_us = max(self.last_ts_us, int(batch.ts_us.max()))
+        low, high = int(batch.ts_us.min()), int(batch.ts_us.max())
+        self.first_ts_us = min(self.first_ts_us or low, low)
+        self.last_ts_us = max(self.last_ts_us, high)
         self.sources[origin] = self.sources.get(origin, 0) + len(batch)
 
     def scale(self, ticks: int, lots: int) -> None:
@@ -330,8 +342,8 @@ class MarketContext:
         else:
             at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
-        is_counted = self.instrument.is_numbered
-        missing = count_of(ranges) if is_counted else len(ranges)
+        is_counted = self.instrument.is_numbered or self.instrument.cadence_us is not None
+        missing = self._missing(scope, ranges)
         return ScopeCoverage(
             expected=scope.trades + missing,
             held=scope.trades,
@@ -342,6 +354,18 @@ class MarketContext:
             exchange_side=tuple(self.absent.within(at.first, at.last)),
             is_counted=is_counted,
         )
+
+    def _missing(self, scope: Scope, ranges: tuple[Run, ...]) -> int:
+        """Count what a scope lacks: by the venue's ids, by its cadence, or the holes alone."""
+        instrument = self.instrument
+        if instrument.is_numbered:
+            return count_of(ranges)
+        if instrument.cadence_us is None or not scope.trades:
+            return len(ranges)
+        end_us = scope.last_ts_us + 1
+        due = expected(scope.first_ts_us, end_us, instrument.cadence_us, scope.last_ts_us)
+        # Before the first tick a hole may lie, of which the cadence would have to tell as well.
+        return max(len(ranges), due - scope.trades)
 
     def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:
         """Tell whether a bar of [start_us, end_us) holds every trade there is, as far as known.

@@ -105,13 +105,14 @@ def candles(pipeline: Pipeline, ask: Ask, timeframe: str, count: int) -> list[di
             begin = _stored_begin(instrument_id, longer[0][1])
         bars = longer
         _claim_stored(held, instrument_id, bars)
-    ratios = _ratios(bars, held, begin)
+    ratios = _ratios(bars, held, begin, is_counted=held_now.instrument.is_numbered)
     return bars_payload(
         bars[-count:],
         held_now.instrument.grid,
         closed_us=held_now.watermark_us,
         length_us=length_us,
         ratios=ratios[-count:],
+        is_sized=held_now.instrument.is_sized,
     )
 
 
@@ -148,8 +149,10 @@ def _stored_begin(instrument_id: int, bar: Bar) -> Begin | None:
     return None if before is None else (min(before.last_id, bar.first_id - 1) + 1, 0)
 
 
-def _ratios(bars: Bars, held: Coverage, begin: Begin | None) -> list[float | None]:
-    """Return held over expected trades of each bar.
+def _ratios(
+    bars: Bars, held: Coverage, begin: Begin | None, *, is_counted: bool = True
+) -> list[float | None]:
+    """Return held over expected trades of each bar; None where a hole is of unknown size.
 
     Notes
     -----
@@ -165,7 +168,8 @@ def _ratios(bars: Bars, held: Coverage, begin: Begin | None) -> list[float | Non
             found.append(None)
             continue
         missing = held.missing(min(first, bar.first_id), max(last, bar.last_id))
-        found.append(bar.trades / (bar.trades + missing))
+        is_known = is_counted or not missing
+        found.append(bar.trades / (bar.trades + missing) if is_known else None)
     return found
 
 

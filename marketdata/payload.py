@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -18,6 +18,10 @@ from marketdata.core.sessions import OFF, Window
 from marketdata.core.trades import Ints, Trades
 from marketdata.metrics.profile import Rows
 
+# What a feed without sizes and sides leaves unknown, and what it lets one estimate.
+SIZED = ("volume", "buy_volume", "sell_volume", "cumulative_delta", "delta_min", "delta_max")
+BAR_SIZES = ("volume", "buy_volume", "sell_volume", "delta", "vwap")
+ESTIMATED = ("POC", "VAH", "VAL", "volume_profile", "ticks.delta")
 encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
@@ -41,11 +45,13 @@ def session_payload(window: Window, message: str) -> dict[str, Any]:
 
 
 def coverage_payload(coverage: ScopeCoverage, proof: str) -> dict[str, Any]:
-    """Return what is held of what there is."""
+    """Return what is held of what there is; how much is missing is null where nobody knows."""
+    is_known = coverage.is_counted or not coverage.missing
     return {
-        "expected": coverage.expected,
+        "expected": coverage.expected if is_known else None,
         "held": coverage.held,
-        "missing": coverage.missing,
+        "missing": coverage.missing if is_known else None,
+        "holes": len(coverage.ranges),
         "ratio": coverage.ratio,
         "proof": proof,
         "edges": coverage.edges,
@@ -161,7 +167,7 @@ def context_payload(
     """Return the object of /api/context."""
     profile, size = profile_payload(snapshot, limit)
     definition = snapshot.definition
-    return {
+    payload = {
         "symbol": snapshot.instrument.symbol,
         "source": snapshot.instrument.source,
         "scope": snapshot.scope,
@@ -191,15 +197,38 @@ def context_payload(
             "previous_day": snapshot.previous_day.origin if snapshot.previous_day else None,
             "tick_size": snapshot.instrument.grid.tick_size,
             "lot_size": snapshot.instrument.grid.lot_size,
+            "basis": "volume",
         },
+        "estimated": [],
         "precision": precision(
             snapshot.coverage, is_backfilling=is_backfilling, is_doubtful=is_doubtful
         ),
     }
+    return payload if snapshot.instrument.is_sized else payload | _of_ticks(payload)
+
+
+def _of_ticks(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return what a quote feed tells: where its ticks were; sizes and sides it does not know."""
+    rows = [{**row, "buy_vol": None, "sell_vol": None} for row in payload["volume_profile"]]
+    ticks = {"count": payload["trades"], "delta": payload["cumulative_delta"]}
+    return {
+        **dict.fromkeys(SIZED),
+        "levels": {**payload["levels"], "VWAP": None, "VWAP_SD": None},
+        "volume_profile": rows,
+        "definition": {**payload["definition"], "basis": "ticks"},
+        "ticks": ticks,
+        "estimated": [*ESTIMATED],
+    }
 
 
 def bars_payload(
-    bars: Bars, grid: Grid, *, closed_us: int, length_us: int, ratios: Sequence[float | None]
+    bars: Bars,
+    grid: Grid,
+    *,
+    closed_us: int,
+    length_us: int,
+    ratios: Sequence[float | None],
+    is_sized: bool = True,
 ) -> list[dict[str, Any]]:
     """Return bars as /api/strategy/candles lists them.
 
@@ -209,10 +238,12 @@ def bars_payload(
         What ends at or before this time is complete.
     ratios : sequence of float or None
         Held over expected trades of each bar.
+    is_sized : bool
+        Whether the feed tells sizes and sides; else they are null.
     """
     tick, per_tick = _ratio(grid.tick)
     lot, per_lot = _ratio(grid.lot)
-    return [
+    made = [
         {
             "time": iso(start),
             # Whole numbers divided once: each value is the float64 nearest to its exact decimal.
@@ -231,13 +262,32 @@ def bars_payload(
         }
         for (start, bar), ratio in zip(bars, ratios, strict=True)
     ]
+    return made if is_sized else [row | dict.fromkeys(BAR_SIZES) for row in made]
 
 
-def trades_payload(trades: Trades) -> list[dict[str, Any]]:
-    """Return trades as /api/trades lists them."""
+def trades_payload(
+    trades: Trades, refs: Mapping[int, str] | None = None, *, is_sized: bool = True
+) -> list[dict[str, Any]]:
+    """Return trades as /api/trades lists them.
+
+    Parameters
+    ----------
+    refs : mapping, optional
+        The venue's own id by ours, where trades are numbered by us.
+    is_sized : bool
+        Whether the feed tells sizes and sides; else they are null.
+    """
+    told = refs or {}
     columns = (trades.id, trades.ts_us, trades.price, trades.qty, trades.is_buy)
     return [
-        {"trade_id": id, "time": iso(ts_us), "price": price, "qty": qty, "is_buy": is_buy}
+        {
+            "trade_id": id,
+            "time": iso(ts_us),
+            "price": price,
+            "qty": qty if is_sized else None,
+            "is_buy": is_buy if is_sized else None,
+            "venue_id": told.get(id),
+        }
         for id, ts_us, price, qty, is_buy in zip(*(c.tolist() for c in columns), strict=True)
     ]
 

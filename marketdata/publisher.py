@@ -219,4 +219,5 @@ def _candles(posting: Posting, timeframe: str) -> list[dict[str, Any]]:
         closed_us=posting.snapshot.as_of_us,
         length_us=length_us,
         ratios=[None] * len(bars),
+        is_sized=posting.snapshot.instrument.is_sized,
     )

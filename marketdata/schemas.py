@@ -72,19 +72,22 @@ class ProfileRow(Schema):
 
     price: float
     volume: float
-    buy_vol: float
-    sell_vol: float
+    buy_vol: float | None
+    sell_vol: float | None
 
 
 class Coverage(Schema):
     """Which of the venue's trades are held.
 
-    `ranges` are missing ids, `exchange_side` those the venue itself does not have; a hundred each.
+    `expected` and `missing` are null where holes are known and nobody can say how many trades they
+    had: the venue numbers none, so that ids are ours. `ranges` are missing ids, `exchange_side`
+    those the venue itself does not have; a hundred each.
     """
 
-    expected: int
+    expected: int | None
     held: int
-    missing: int
+    missing: int | None
+    holes: int
     ratio: float | None
     proof: Proof
     edges: Literal["venue", "neighbour", "held"]
@@ -106,6 +109,14 @@ class ContextDefinition(Schema):
     previous_day: str | None
     tick_size: float
     lot_size: float
+    basis: Literal["volume", "ticks"]
+
+
+class Ticks(Schema):
+    """Ticks of a feed that tells no size and no side, counted; `delta` is up less down, a guess."""
+
+    count: int
+    delta: float
 
 
 class FeedHealth(Schema):
@@ -130,16 +141,18 @@ class Context(Schema):
     session: Session
     levels: Levels
     volume_profile: list[ProfileRow]
-    volume: float
-    buy_volume: float
-    sell_volume: float
-    cumulative_delta: float
-    delta_min: float
-    delta_max: float
+    volume: float | None
+    buy_volume: float | None
+    sell_volume: float | None
+    cumulative_delta: float | None
+    delta_min: float | None
+    delta_max: float | None
     trades: int
     last_trade_at: str | None
     coverage: Coverage
     definition: ContextDefinition
+    estimated: list[str]
+    ticks: Ticks | None = None
     precision: Precision
     restatements: int
     simulated: bool
@@ -159,10 +172,10 @@ class Candle(Schema):
     high: float
     low: float
     close: float
-    volume: float
-    buy_volume: float
-    sell_volume: float
-    delta: float
+    volume: float | None
+    buy_volume: float | None
+    sell_volume: float | None
+    delta: float | None
     trades: int
     vwap: float | None
     coverage: float | None
@@ -179,13 +192,18 @@ class CandleList(Schema):
 
 
 class Trade(Schema):
-    """One public trade; `is_buy`: the aggressor bought."""
+    """One public trade; `is_buy`: the aggressor bought.
+
+    `venue_id` is the venue's own id where that is no number to count by: `trade_id` then is ours.
+    Ticks of a quote feed have no size and no side.
+    """
 
     trade_id: int
     time: str
     price: float
-    qty: float
-    is_buy: bool
+    qty: float | None
+    is_buy: bool | None
+    venue_id: str | None
 
 
 class TradeList(Schema):

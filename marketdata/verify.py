@@ -14,10 +14,12 @@ from django.db import DatabaseError
 from marketdata import rebuild
 from marketdata.context import DAY, day_window
 from marketdata.core.canonical import ROW, canonical
-from marketdata.core.coverage import Coverage, Reach, count_of, missing_of, reach
+from marketdata.core.coverage import Coverage, Reach, Run, count_of, missing_of, reach
 from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Instrument
+from marketdata.core.numbering import number_at
 from marketdata.core.sessions import SessionCalendar, Window
+from marketdata.core.ticks import expected
 from marketdata.models import Absence
 from marketdata.payload import iso
 from marketdata.store import absences, certificates, edges, instruments, ledger, refusals, rows
@@ -45,6 +47,8 @@ class Held:
         Rows inside the range.
     ends : (first, last) or None
         Lowest and highest of their ids.
+    times : (first, last) or None
+        Times of the first and the last one, microseconds UTC.
     sources : dict
         Rows by origin.
     digest
@@ -53,6 +57,7 @@ class Held:
 
     trades: int = 0
     ends: tuple[int, int] | None = None
+    times: tuple[int, int] | None = None
     sources: dict[str, int] = field(default_factory=dict)
     digest: Any = field(default_factory=hashlib.sha256)
 
@@ -143,6 +148,7 @@ def verified(
     absent = _of_kind(known, Absence.Kind.EXCHANGE_SIDE)
     ranges = missing_of(everything, absent, at.first, at.last)
     given_up = _of_kind(known, Absence.Kind.PERMANENT)
+    missing = _missing(instrument, window, held, ranges)
     return {
         "source": instrument.source,
         "symbol": instrument.symbol,
@@ -150,9 +156,11 @@ def verified(
         "start": iso(start_us),
         "end": iso(end_us),
         "as_of": iso(now_us),
-        "expected": held.trades + count_of(ranges),
+        "expected": held.trades + missing,
         "held": held.trades,
-        "missing": count_of(ranges),
+        "missing": missing,
+        # Else what is missing is at least one trade for each hole, and nobody knows how many.
+        "counted": instrument.is_numbered or instrument.cadence_us is not None or not missing,
         "ranges": [list(run) for run in ranges],
         "exchange_side": [list(run) for run in absent.within(at.first, at.last)],
         "permanent": [list(p) for run in ranges for p in given_up.within(*run)],
@@ -173,6 +181,27 @@ def verified(
     }
 
 
+def public(answer: dict[str, Any]) -> dict[str, Any]:
+    """Return an answer as programs get it: what nobody can count is null."""
+    if answer.get("counted", True):
+        return answer
+    return {**answer, "expected": None, "missing": None}
+
+
+def _missing(instrument: Instrument, window: Window, held: Held, ranges: list[Run]) -> int:
+    """Count what is missing: by the venue's ids, by its cadence, or the holes alone."""
+    if instrument.is_numbered:
+        return count_of(ranges)
+    if instrument.cadence_us is None or held.times is None:
+        return len(ranges)
+    first_us, last_us = held.times
+    is_open = not ranges or ranges[0][0] > number_at(window.start_us)
+    # From the first tick on; where a hole lies before it, from the beginning of the window.
+    start_us = first_us if is_open else window.start_us
+    due = expected(start_us, last_us + 1, instrument.cadence_us, last_us)
+    return max(len(ranges), due - held.trades)
+
+
 def _held(
     instrument_id: int, start_us: int, end_us: int, page_rows: int, pause: Callable[[], object]
 ) -> Held:
@@ -182,6 +211,7 @@ def _held(
         held.digest.update(canonical(page))
         first = held.ends[0] if held.ends else int(page.id[0])
         held.ends = first, int(page.id[-1])
+        held.times = (held.times or (int(page.ts_us[0]),))[0], int(page.ts_us[-1])
         for part in rebuild.by_origin(instrument_id, page):
             count = held.sources.get(part.origin, 0) + len(part.trades)
             held.sources[part.origin] = count

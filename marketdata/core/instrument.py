@@ -106,6 +106,8 @@ class Instrument:
     is_sized : bool
         Trades tell size and side; else they are ticks, each counted as a purchase or sale of one
         by the direction of price.
+    cadence_us : int or None
+        Microseconds from tick to tick, where the venue keeps to that.
     """
 
     source: str
@@ -114,6 +116,7 @@ class Instrument:
     id: int = 0
     is_numbered: bool = True
     is_sized: bool = True
+    cadence_us: int | None = None
 
     def on_grid(self, grid: Grid) -> Instrument:
         """Return the same instrument counted on another grid."""

@@ -70,6 +70,7 @@ class Instrument(models.Model):
             self.pk,
             is_numbered=venue is None or venue.is_numbered,
             is_sized=venue is None or venue.is_sized,
+            cadence_us=venue.cadence_us(self.symbol) if venue else None,
         )
 
 

@@ -38,7 +38,7 @@ from marketdata.store.coverage_map import (
     Map,
 )
 from marketdata.venues import VENUES
-from marketdata.verify import certified, wall_us, windows_of
+from marketdata.verify import certified, public, wall_us, windows_of
 from marketdata.views import links
 from marketdata.views.dashboard import mode_of, unknown
 from marketdata.views.figures import UNKNOWN, number, window
@@ -139,7 +139,7 @@ def _content(
 
 def _row(instrument: Instrument, day: DayOfHours, chosen_us: int, now_us: int) -> dict[str, Any]:
     counted = _counted_day(instrument, day.day_us, now_us)
-    missing = counted["missing"] if counted else day.missing
+    missing, holes = _lacking(instrument, day, counted)
     return {
         "date": _date(day.day_us),
         "url": links.proof(instrument.source, instrument.symbol, day=_date(day.day_us)) + "#day",
@@ -153,10 +153,27 @@ def _row(instrument: Instrument, day: DayOfHours, chosen_us: int, now_us: int) -
             for hour in day.hours
         ],
         "held": number(counted["held"] if counted else day.trades, 0),
-        "missing": number(missing, 0),
-        "has_hole": missing > 0,
+        "missing": _missing(missing, holes),
+        "has_hole": missing != 0,
         "is_counted": counted is not None,
     }
+
+
+def _lacking(
+    instrument: Instrument, day: DayOfHours, counted: dict[str, Any] | None
+) -> tuple[int | None, int]:
+    """Return how many trades a day lacks, None where nobody can say, and how many holes it has."""
+    if counted is not None:
+        return counted["missing"], counted.get("holes", len(counted["ranges"]))
+    if instrument.is_numbered or not day.missing:
+        return day.missing, 0
+    return None, 0
+
+
+def _missing(missing: int | None, holes: int) -> str:
+    if missing is not None:
+        return number(missing, 0)
+    return f"unknown, {holes} hole{'s' * (holes != 1)}" if holes else "unknown"
 
 
 def _counted_day(instrument: Instrument, day_us: int, now_us: int) -> dict[str, Any] | None:
@@ -165,7 +182,7 @@ def _counted_day(instrument: Instrument, day_us: int, now_us: int) -> dict[str, 
         return _running(instrument, DAY)
     known = certificates.stored(instrument.id, day_window(day_us))
     version = certificates.version(instrument.id, day_us, day_us + DAY_US) if known else ""
-    return known.detail if known and known.ledger_version == version else None
+    return public(known.detail) if known and known.ledger_version == version else None
 
 
 def _running(instrument: Instrument, scope: str) -> dict[str, Any] | None:
@@ -218,11 +235,12 @@ class Day:
             "name": item.name,
             "title": item.title,
             "window": window(iso(item.start_us), iso(item.end_us)),
-            "expected": number(answer["expected"], 0),
+            "expected": _missing(answer["expected"], 0),
             "held": number(answer["held"], 0),
-            "missing": number(answer["missing"], 0),
-            "has_hole": answer["missing"] > 0,
-            "absent": number(_size(answer["exchange_side"]), 0),
+            "missing": _missing(answer["missing"], len(answer.get("ranges", ()))),
+            "has_hole": answer["missing"] != 0,
+            # Numbers of ours that no trade has say nothing about the venue.
+            "absent": number(_size(answer["exchange_side"]) * self.instrument.is_numbered, 0),
             "refused": number(again, 0),
             "sources": " · ".join(f"{name} {count:,}" for name, count in sorted(sources.items())),
             "edges": answer["edges"],
@@ -242,7 +260,7 @@ class Day:
             if running is not None:
                 return running
         with _counting:
-            return certified(self.instrument, item, self.now_us, PAGE_ROWS)
+            return public(certified(self.instrument, item, self.now_us, PAGE_ROWS))
 
     def _command(self, item: Window) -> str:
         scope = "" if item.name == DAY else f" --scope {item.name}"
@@ -258,6 +276,8 @@ class Day:
         parts = [_hole(lack, first, last, a) for first, last, a in told]
         gone = absences.coverage_of(known)
         parts += [_hole(lack, *run, None) for run in gone.holes(lack.first_id, lack.last_id)]
+        if not self.instrument.is_numbered:
+            parts = [{**part, "count": "unknown"} for part in parts]
         return sorted(parts, key=lambda part: part["first_id"])
 
     def _jobs(self) -> list[str]:

@@ -72,6 +72,7 @@ def test_every_field_of_the_contract_is_there_and_right(house: House, get: Get) 
         "expected": 4,
         "held": 4,
         "missing": 0,
+        "holes": 0,
         "ratio": 1.0,
         "proof": "id_exact",
         "edges": "venue",

@@ -38,6 +38,7 @@ def test_the_newest_trades_come_ascending(stored: House, get: Get) -> None:
         "price": 112.0,
         "qty": 1.2,
         "is_buy": True,
+        "venue_id": None,
     }
     assert ids(get("/api/trades", limit=1)) == [1200]
 

@@ -68,6 +68,7 @@ def test_a_whole_day_is_certified(btc):
         "expected": 9,
         "held": 9,
         "missing": 0,
+        "counted": True,
         "ranges": [],
         "exchange_side": [],
         "permanent": [],

@@ -22,7 +22,7 @@ from marketdata.management.output import (
     stored_instrument,
 )
 from marketdata.store import ledger
-from marketdata.verify import RANGE, certified, verified, wall_us, window_of
+from marketdata.verify import RANGE, certified, public, verified, wall_us, window_of
 
 MOST_LINES = 50
 
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         if not answer["expected"] and answer["edges"] == "held":
             raise failed(f"no trade is stored from {answer['start']} to {answer['end']}")
         if options["json"]:
-            print_json(self.stdout, answer)
+            print_json(self.stdout, public(answer))
         else:
             self.stdout.write(_page(answer))
         if answer["missing"] or answer["disagreements"]:
@@ -112,9 +112,9 @@ def _page(answer: dict[str, Any]) -> str:
     lines = [
         f"{answer['symbol']} at {answer['source']}, {answer['scope']}, "
         f"{answer['start']} to {answer['end']}",
-        f"expected  {answer['expected']:,} (edges from {answer['edges']})",
+        f"expected  {_counted(answer, 'expected')} (edges from {answer['edges']})",
         f"held      {answer['held']:,} ({sources or 'nothing'})",
-        f"missing   {answer['missing']:,}",
+        f"missing   {_counted(answer, 'missing')}",
         *_runs(answer["ranges"], ""),
         *_runs(answer["exchange_side"], " not at the venue"),
         *(f"reason    {a['first_id']}..{a['last_id']} {a['reason']}" for a in _some(answer)),
@@ -125,6 +125,12 @@ def _page(answer: dict[str, Any]) -> str:
         f"as of     {answer['as_of']}",
     ]
     return "\n".join(lines)
+
+
+def _counted(answer: dict[str, Any], name: str) -> str:
+    if answer["counted"]:
+        return f"{answer[name]:,}"
+    return f"unknown: {len(answer['ranges']):,} holes of unknown size, in numbers of ours"
 
 
 def _sources(answer: dict[str, Any]) -> list[tuple[str, int]]:
