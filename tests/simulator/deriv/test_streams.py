@@ -59,23 +59,28 @@ def test_long_history_goes_on_as_a_stream_too(quick, talk):
     one.ask(ticks="R_100", subscribe=1)
     # More than the loop makes at once, so ticks pass meanwhile; calls are answered as well.
     one.socket.send(
-        '{"ticks_history":"1HZ100V","end":"latest","count":200,"style":"candles",'
+        '{"ticks_history":"1HZ100V","end":"latest","count":800,"style":"candles",'
         '"granularity":3600,"subscribe":1,"req_id":5}'
     )
     assert one.ask(ping=1, req_id=6)["ping"] == "pong"
-    frames = [one.next() for _ in range(20)]
-    mine = [frame for frame in frames if frame.get("req_id") == 5]
-    assert [frame["msg_type"] for frame in mine] == ["candles", *["ohlc"] * (len(mine) - 1)]
-    assert len(mine[0]["candles"]) == 200
+    mine = []
+    while len(mine) < 40:
+        frame = one.next()
+        mine += [frame] if frame.get("req_id") == 5 else []
+    assert [frame["msg_type"] for frame in mine] == ["candles", *["ohlc"] * 39]
+    assert len(mine[0]["candles"]) == 800
     epochs = [frame["ohlc"]["epoch"] for frame in mine[1:]]
-    assert epochs == [*range(epochs[0], epochs[0] + len(epochs))]
+    assert epochs == [*range(epochs[0], epochs[0] + 39)]
+    # The stream begins one tick after the history.
+    _, prices = ticks(talk(quick), "1HZ100V", end=str(epochs[0] - 1), count=1)
+    assert prices == [mine[0]["candles"][-1]["close"]]
 
 
 def test_candles_go_on_as_what_the_ticks_say(quick, talk):
     one = talk(quick)
     told = one.ask(ticks_history="1HZ100V", end="latest", count=1, style="candles", subscribe=1)
     bars = [frame["ohlc"] for frame in updates(one, 70)]  # more than a minute: one candle ends
-    assert len({bar["open_time"] for bar in bars}) == 2
+    assert len({bar["open_time"] for bar in bars}) > 1
     start = told["candles"][0]["epoch"]
     for bar in (bars[0], bars[30], bars[-1]):
         times, prices = ticks(talk(quick), "1HZ100V", start=start, end=str(bar["epoch"]))
@@ -87,6 +92,23 @@ def test_candles_go_on_as_what_the_ticks_say(quick, talk):
         assert isinstance(bar["open"], str)
         assert len(bar["close"].partition(".")[2]) == 2
         assert (bar["granularity"], bar["pip_size"], bar["symbol"]) == (60, 2, "1HZ100V")
+
+
+def test_a_candle_knows_what_was_not_sent(quick, talk):
+    one = talk(quick)
+    one.ask(ticks_history="1HZ100V", end="latest", count=1, style="candles", subscribe=1)
+    before = one.next()["ohlc"]
+    quick.faults.set("stall", 30)
+    passed = played(quick)
+    until(lambda: played(quick) > passed + 70)  # a candle ends unseen, another one begins
+    quick.faults.set("stall", 0)
+    while (bar := one.next()["ohlc"])["open_time"] == before["open_time"]:
+        pass
+    start, end = bar["open_time"], bar["epoch"]
+    expected = folded(*ticks(talk(quick), "1HZ100V", start=start, end=str(end)), 60)[0]
+    assert {name: float(bar[name]) for name in ("open", "high", "low", "close")} == {
+        name: expected[name] for name in ("open", "high", "low", "close")
+    }
 
 
 def test_a_forgotten_stream_is_silent(quick, talk):
@@ -122,7 +144,8 @@ def test_dropped_doubled_and_wrong_frames(quick, talk):
 @pytest.mark.parametrize("fault", ["stall", "market_closed"])
 def test_ticks_are_held_back_and_do_not_come_later(quick, talk, fault):
     one = talk(quick)
-    last = follow(one)
+    follow(one)
+    last = one.next()["tick"]["epoch"]  # so far the market has played
     quick.faults.set(fault, 30)
     one.socket.send('{"ping":1}')
     while (frame := one.next())["msg_type"] == "tick":
