@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
+import threading
 import time
+import traceback
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import TracebackType
 from typing import Any
 
 from django.conf import settings
@@ -74,6 +78,31 @@ def configuration(level: str, form: str) -> dict[str, Any]:
         "root": {"handlers": ["stderr"], "level": "WARNING"},
         "loggers": {name: {"level": level} for name in ("botcrypto", "marketdata", "strategy")},
     }
+
+
+def hide_in_tracebacks() -> None:
+    """Let errors that nobody caught, in any thread, reach stderr without secrets.
+
+    Notes
+    -----
+    Whoever has taken the hooks already, as test runners do, keeps them.
+    """
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = _uncaught
+    if threading.excepthook is threading.__excepthook__:
+        threading.excepthook = _uncaught_in_thread
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    text = "".join(traceback.format_exception(kind, error, trace))
+    sys.stderr.write(redacted(text, _spellings(_secrets())))
+
+
+def _uncaught_in_thread(told: threading.ExceptHookArgs) -> None:
+    if told.exc_value is not None and told.exc_type is not SystemExit:
+        name = told.thread.name if told.thread else "a thread"
+        sys.stderr.write(f"Exception in thread {name}:\n")
+        _uncaught(told.exc_type, told.exc_value, told.exc_traceback)
 
 
 def _secrets() -> tuple[str, ...]:
