@@ -22,7 +22,7 @@ from marketdata.core.errors import (
     VenueError,
 )
 from marketdata.core.ratewindow import Admission
-from marketdata.core.redaction import redacted, spellings
+from marketdata.core.redaction import HIDDEN, redacted, spellings
 from marketdata.rest.host import Host
 from marketdata.rest.limiter import Limiter, Priority
 from marketdata.rest.pool import Pool
@@ -183,8 +183,12 @@ class Asker:
 
     def _judged(self, reply: Reply) -> Verdict:
         """Sort an answer; a venue that quotes a key must not spread it."""
-        verdict = judge(self.venue, reply)
-        return replace(verdict, words=redacted(verdict.words, self._hidden))
+        body = reply.body
+        for value in self._hidden:
+            # Before the words are cut: nobody would know a part of it.
+            body = body.replace(value.encode(), HIDDEN.encode())
+        verdict = judge(self.venue, replace(reply, body=body))
+        return replace(verdict, words=redacted(verdict.words))
 
     def _react(
         self,
