@@ -164,6 +164,7 @@ def test_twenty_threads_get_each_its_own_answer():
         assert room.opened == 1
 
 
+@pytest.mark.slow
 def test_ten_cuts_leave_one_connection_that_follows_everything():
     with Room(obliging) as room, shared(room, ("R_100", "R_50")) as (line, listener):
         for cuts in range(10):
@@ -179,6 +180,26 @@ def test_ten_cuts_leave_one_connection_that_follows_everything():
             (("req_id", 1), ("subscribe", 1), ("ticks", "R_100")),
             (("req_id", 2), ("subscribe", 1), ("ticks", "R_50")),
         }
+
+
+def test_one_cut_costs_one_connection_that_follows_everything_again():
+    with Room(obliging) as room, shared(room, ("R_100", "R_50")) as (line, listener):
+        until(lambda: line.is_live and room.counts()["ticks"] == 2)
+        room.cut()
+        until(lambda: room.counts()["ticks"] == 4 and line.is_live)
+        assert json.loads(line.ask({"time": 1}))["line"] == room.opened == 2
+        assert (line.reconnects, listener.lines) == (1, ["opened", "closed", "opened"])
+
+
+def test_an_old_line_is_replaced_before_it_ends_and_questions_go_to_the_new_one():
+    policy = replace(POLICY, roll_s=0.2)
+    with Room(obliging) as room, shared(room, policy=policy) as (line, listener):
+        until(lambda: room.opened == 2)
+        line._supervisor.policy = replace(policy, roll_s=3600.0)
+        until(lambda: len(room.lines) == 1)
+        assert json.loads(line.ask({"time": 1}))["line"] == 2
+        assert (line.reconnects, line.is_live) == (0, True)
+        until(lambda: listener.lines == ["opened", "opened", "closed"])
 
 
 def test_what_was_asked_over_a_lost_line_fails_at_once_and_may_be_asked_again():
