@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from marketdata.accounts import binance, bybit
+from marketdata.accounts import binance, bybit, deriv
 from marketdata.accounts.base import Opened, Private
 from marketdata.accounts.signed_account import SignedAccount
 from marketdata.conf import Conf
@@ -48,4 +48,5 @@ KINDS: Mapping[str, Kind] = {
     "binance_futures": _signed("binance_futures", "binance_futures", binance.FUTURES),
     "bybit": _signed("bybit", "bybit", bybit.UNIFIED),
     "bybit_connector": _signed("bybit_connector", "bybit", bybit.UNIFIED),
+    "deriv": Kind(deriv.SETTINGS, deriv.opened),
 }
