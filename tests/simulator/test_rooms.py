@@ -64,6 +64,7 @@ def test_a_tape_opens_the_venue_it_was_recorded_from(tmp_path, text, name):
 def test_a_tape_of_no_venue_here_is_refused(tmp_path, monkeypatch):
     path = tmp_path / "LTCUSDT-aggTrades-2024-01-01.csv"
     path.write_text(OF_SPOT)
-    monkeypatch.delitem(ROOMS, "binance_spot")
+    rooms = {name: kind for name, kind in ROOMS.items() if name != "binance_spot"}
+    monkeypatch.setattr("marketdata.simulator.server.ROOMS", rooms)
     with pytest.raises(TapeError, match="seen one of binance_ws"):
         Simulator.recorded(path)

@@ -22,6 +22,7 @@ BEAT_MS = 50
 BREATH_MS = 100
 PARTIAL = (5, 10, 20)
 MARK_S, SLOW_MARK_S = 1, 3
+EARLY_S = 0.02
 # A symbol sees a forced order in one of so many seconds.
 FORCED_EVERY_S = 30
 FORCED_VALUE = 8_000.0  # quote
@@ -72,9 +73,13 @@ class Ticks:
 
     async def marks(self) -> None:
         """Send marks and forced orders as each second begins, until cancelled."""
+        second = 0
         while True:
             await asyncio.sleep(MARK_S - time.time() % MARK_S)
-            second = round(time.time())
+            # A sleep may end a little early, in the second before.
+            before, second = second, int(time.time() + EARLY_S)
+            if second == before:
+                continue
             for listing in self._listings:
                 self._mark(listing, is_slow=second % SLOW_MARK_S == 0)
                 self._force(listing, second)
