@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from django.db import connection, connections
 from marketdata import live, telemetry
 from marketdata.backfill.auditor import Auditor, Parts
 from marketdata.backfill.inlet import Inlet
+from marketdata.backfill.means import Means, means_of
 from marketdata.backfill.service import BackfillService
 from marketdata.conf import Conf
 from marketdata.context import DAY
@@ -25,6 +27,7 @@ from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.feeds.flow import EventTape, Flow, Name
+from marketdata.feeds.shared_connection import SharedConnection
 from marketdata.feeds.source import Source, wall_us
 from marketdata.models import Absence, Restatement
 from marketdata.payload import event_payload
@@ -94,7 +97,7 @@ class Daemon:
             lambda: self.flow.ask(_nothing, 60.0),
             self._lacks,
         )
-        self.backfill = BackfillService(settings, inlet)
+        self.backfill = BackfillService(settings, inlet, make_means=self._means)
         may_fetch = settings.context_backfill_enabled
         self.auditor = Auditor(
             Parts(
@@ -217,6 +220,14 @@ class Daemon:
         }
 
     # Called in the thread of the backfill.
+
+    def _means(self, source: str, settings: Conf, stop: threading.Event) -> Means:
+        """Return what a job fetches with: over the feed's own connection, where there is one."""
+        running = self.sources.get(source)
+        line = running.line if running else None
+        return means_of(
+            source, settings, stop, line if isinstance(line, SharedConnection) else None
+        )
 
     def _holds(self, source: str, symbol: str, day_us: int) -> bool:
         """Tell whether a day is in a pipeline's memory, today's from the first moment on."""

@@ -99,16 +99,27 @@ class Archive:
         Reads them in another process.
     conf : Conf
         Cache folder, and whether to keep files there.
+    is_numbered : bool
+        The venue numbers its trades; days of others are not kept, because ids are not theirs.
     """
 
     def __init__(
-        self, source: str, channel: Channel, host: ArchiveHost, reader: FileReader, conf: Conf
+        self,
+        source: str,
+        channel: Channel,
+        host: ArchiveHost,
+        reader: FileReader,
+        conf: Conf,
+        *,
+        is_numbered: bool = True,
     ) -> None:
         self.source = source
+        self.is_numbered = is_numbered
         self.channel = channel
         self.host = host
         self.reader = reader
         self.cache = Cache(conf.cache_path, source, is_kept=conf.backfill_cache_enabled)
+        self.is_kept = self.cache.is_kept and is_numbered
 
     def day(
         self, span: Span, now_us: int, take: Take, *, only_files: bool = False
@@ -158,7 +169,7 @@ class Archive:
         ------
         BotCryptoError
         """
-        if not self.cache.is_kept or self.cache.parquet(span.symbol, span.day_us).is_file():
+        if not self.is_kept or self.cache.parquet(span.symbol, span.day_us).is_file():
             return False
         answer = self.reader.write({**self._task(span), "do": "keep"}, parts)
         if "error" in answer:
@@ -169,7 +180,7 @@ class Archive:
 
     def _cached(self, span: Span, now_us: int, take: Take, *, only_files: bool) -> FileRead | None:
         path = self.cache.parquet(span.symbol, span.day_us)
-        if not (self.cache.is_kept and path.is_file()):
+        if not (self.is_kept and path.is_file()):
             return None
         wanted = self._present_sum(span, now_us)
         task = {**self._task(span), "do": "lake", "made_from": wanted, "only_files": only_files}
@@ -278,10 +289,9 @@ class Archive:
             "start_us": span.start_us,
             "end_us": span.end_us,
             "path": str(self.cache.zip(span.symbol, span.day_us)),
-            "parquet": str(self.cache.parquet(span.symbol, span.day_us))
-            if self.cache.is_kept
-            else "",
+            "parquet": str(self.cache.parquet(span.symbol, span.day_us)) if self.is_kept else "",
             "made_from": "",
+            "is_numbered": self.is_numbered,
         }
 
     def _name(self, span: Span) -> str:

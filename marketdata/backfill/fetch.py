@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from marketdata.backfill.archive import FileRead, Span
@@ -14,7 +14,8 @@ from marketdata.backfill.plan import Chunk
 from marketdata.backfill.progress import Progress
 from marketdata.backfill.width import Width
 from marketdata.core.coverage import Coverage, Run
-from marketdata.core.errors import FrameError, StoppedError
+from marketdata.core.errors import FrameError, StoppedError, VenueError
+from marketdata.core.fit import fitted
 from marketdata.core.timeframe import MINUTE_US
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk
@@ -122,6 +123,7 @@ class Gate:
 
 
 Put = Callable[[Trades, str], int]
+Beside = Callable[[int, int], tuple[Trades, Trades]]
 
 
 class Fetcher:
@@ -138,6 +140,8 @@ class Fetcher:
     progress : Progress
     clock : callable
         Microseconds UTC.
+    beside : callable
+        (first, last) number of a hole → what is held on both sides, the nearest.
     """
 
     def __init__(
@@ -150,6 +154,7 @@ class Fetcher:
         gate: Gate,
         progress: Progress,
         clock: Callable[[], int],
+        beside: Beside,
     ) -> None:
         self.means = means
         self.symbol = symbol
@@ -159,17 +164,20 @@ class Fetcher:
         self.gate = gate
         self.progress = progress
         self.clock = clock
+        self.beside = beside
 
     def fetch(self, work: Work) -> None:
         """Do a chunk, or what is left of it. Raises BotCryptoError."""
-        if work.chunk.origin == "rest":
+        if work.chunk.by_time:
+            self._by_time(work)
+        elif work.chunk.origin == "rest":
             self._by_pages(work)
         else:
             self._by_file(work)
 
     def _by_pages(self, work: Work) -> None:
         runs = work.chunk.runs
-        self.progress.say(f"asking {self.means.client.venue.title} for pages")
+        self.progress.say(f"asking {self.means.venue.title} for pages")
         for first, last in runs:
             cursor = max(first, work.cursor)
             while cursor <= last:
@@ -182,9 +190,10 @@ class Fetcher:
     def _page(self, cursor: int) -> Trades:
         with self.gate.entered():
             page = self.means.page(self.symbol, cursor)
-        status = self.means.client.status()
-        self.gate.note(status)
-        self.progress.breathe(1 - status.limiter.used / max(1, status.limiter.limit))
+        status = self.means.status()
+        if status is not None:
+            self.gate.note(status)
+            self.progress.breathe(1 - status.limiter.used / max(1, status.limiter.limit))
         if not len(page):
             raise FrameError("empty", f"trades from id {cursor} on expected, the venue sent none")
         return page
@@ -210,14 +219,56 @@ class Fetcher:
             raise FrameError("number", detail)
         work.trades += self.put(trades, chunk.origin)
 
+    def _by_time(self, work: Work) -> None:
+        """Fill holes among trades that we number, by all that there is of their time."""
+        chunk, rows = work.chunk, Trades.empty()
+        if chunk.origin != "rest":
+            parts: list[Trades] = []
+            self._read(work, lambda trades, origin: parts.append(trades))
+            if work.read is None:
+                return
+            rows = Trades.concat(parts)
+            # What the file numbers its trades by is none of our numbers.
+            work.read = replace(work.read, rows=0, first_id=0, last_id=-1)
+        for hole in chunk.runs:
+            self._fill(work, hole, rows)
+
+    def _fill(self, work: Work, hole: Run, rows: Trades) -> None:
+        before, after = self.beside(*hole)
+        if work.chunk.origin == "rest":
+            rows = self._between(work.chunk, before, after)
+            work.pages += 1
+        found, unused = fitted(rows, hole, before, after)
+        if len(found):
+            work.trades += self.put(found, work.chunk.origin)
+        if unused is not None:
+            work.lacking.append(unused)
+
+    def _between(self, chunk: Chunk, before: Trades, after: Trades) -> Trades:
+        if self.means.between is None:
+            raise VenueError(f"{self.means.venue.title} answers no question about a time")
+        self.progress.say(f"asking {self.means.venue.title} for the time of a hole")
+        start_us = int(before.ts_us[-1]) if len(before) else chunk.start_us
+        end_us = int(after.ts_us[0]) + 1 if len(after) else chunk.end_us
+        return self.means.between(
+            self.symbol, max(start_us, chunk.start_us), min(end_us, chunk.end_us)
+        )
+
     def _by_file(self, work: Work) -> None:
+        def take(trades: Trades, origin: str) -> None:
+            work.trades += self.put(trades, origin)
+
+        self._read(work, take)
+
+    def _read(self, work: Work, put: Callable[[Trades, str], object]) -> None:
+        """Read a file, of the venue's or of ours, and hand on what lies in the chunk's time."""
         chunk = work.chunk
         span = Span(self.symbol, chunk.day_us, chunk.start_us, chunk.end_us)
 
         def take(trades: Trades, origin: str) -> None:
             if self.means.stop.is_set():
                 raise StoppedError("stopped while reading a file")
-            work.trades += self.put(trades, origin)
+            put(trades, origin)
 
         if chunk.origin == "file":
             self.progress.say(f"reading {Path(self.path).name}")

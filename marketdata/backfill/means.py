@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from marketdata.backfill.archive import Archive
@@ -12,11 +13,17 @@ from marketdata.conf import Conf
 from marketdata.core.errors import FrameError
 from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from marketdata.core.trades import Trades
-from marketdata.rest.client import VenueClient
+from marketdata.feeds.link import Client, Line, questions_line
+from marketdata.feeds.shared_connection import SharedConnection
+from marketdata.feeds.socket_client import SocketClient
+from marketdata.feeds.source import wall_us
+from marketdata.rest.client import ClientStatus, VenueClient
 from marketdata.rest.limiter import Priority
 from marketdata.venues import venue_of
-from marketdata.venues.base import Channel
+from marketdata.venues.base import ById, Channel, Venue
+from marketdata.venues.dialog import SocketVenue
 
+Between = Callable[[str, int, int], Trades]
 # How far before the end of a range its newest trade is looked for.
 LOOKS_US = (SECOND_US, 10 * SECOND_US, MINUTE_US, 10 * MINUTE_US, HOUR_US, 6 * HOUR_US, DAY_US)
 
@@ -27,23 +34,51 @@ class Means:
 
     Parameters
     ----------
+    client : Client
+        Tells tick and lot.
+    rest : VenueClient or None
+        Asks for pages by id.
+    between : callable or None
+        (symbol, start_us, end_us) → all trades of a time, where the venue answers that.
+    line : Line or None
+        A connection made for this job alone; stopped with it.
     stop : threading.Event
         Ends everything that waits.
     """
 
     source: str
+    venue: Venue
     channel: Channel
-    client: VenueClient
+    client: Client
     archive: Archive
     host: ArchiveHost
     reader: FileReader
     conf: Conf
     stop: threading.Event
+    rest: VenueClient | None = None
+    between: Between | None = None
+    line: Line | None = None
 
     @property
     def page_limit(self) -> int:
         """Trades a page holds at most."""
-        return self.client.venue.page_limit
+        return self.venue.page_limit
+
+    @property
+    def by_time(self) -> bool:
+        """Whether trades are numbered by us, and asked for by time."""
+        return not self.venue.is_numbered
+
+    @property
+    def reach_us(self) -> int | None:
+        """How far back pages go, microseconds; None where no end is told."""
+        past = self.channel.past
+        reach_s = past.reach_s if isinstance(past, ById) else None
+        return None if reach_s is None else int(reach_s * SECOND_US)
+
+    def status(self) -> ClientStatus | None:
+        """Return the state of the host that is asked; None where none is."""
+        return self.rest.status() if self.rest else None
 
     @property
     def published_s(self) -> float | None:
@@ -52,11 +87,16 @@ class Means:
 
     def page(self, symbol: str, first_id: int) -> Trades:
         """Return the trades from an id on, ascending, without holes."""
-        return self.client.page(self.channel.name, symbol, first_id)
+        return self._by_id().page(self.channel.name, symbol, first_id)
 
     def first_id(self, symbol: str, ts_us: int) -> int | None:
         """Return the id of the first trade at or after a time, or None."""
-        return self.client.first_id(self.channel.name, symbol, ts_us, Priority.BACKFILL)
+        return self._by_id().first_id(self.channel.name, symbol, ts_us, Priority.BACKFILL)
+
+    def _by_id(self) -> VenueClient:
+        if self.rest is None:
+            raise TypeError(f"{self.venue.title} has no trades by id")
+        return self.rest
 
     def has_before(self, symbol: str, first_id: int) -> bool:
         """Tell whether the venue has the trade before one; where it has not, there may be none.
@@ -109,22 +149,47 @@ class Means:
         self.reader.close()
         self.host.close()
         self.client.close()
+        if self.line is not None:
+            self.line.stop()
 
 
-def means_of(source: str, settings: Conf, stop: threading.Event) -> Means:
-    """Return what a job of a feed works with."""
+def means_of(
+    source: str, settings: Conf, stop: threading.Event, shared: SharedConnection | None = None
+) -> Means:
+    """Return what a job of a feed works with.
+
+    Parameters
+    ----------
+    shared : SharedConnection, optional
+        Open already, where the venue wants one connection for everything.
+    """
     hosts = settings.hosts(source)
     venue = venue_of(source, hosts.variant)
     channel = venue.channel(hosts.channel)
     reader = FileReader()
-    host = ArchiveHost(venue, hosts.archive, settings, stop)
+    host = ArchiveHost(venue, hosts.archive or hosts.rest, settings, stop)
+    client: Client
+    rest: VenueClient | None = None
+    own: SharedConnection | None = None
+    between: Between | None = None
+    if isinstance(venue, SocketVenue):
+        asked = shared or questions_line(venue, channel, settings, wall_us)
+        own = None if shared else asked
+        client = asker = SocketClient(venue, asked, stop, hosts.timeout_s)
+        between = asker.between
+    else:
+        client = rest = VenueClient(venue, hosts.rest, settings, stop)
     return Means(
         source=source,
+        venue=venue,
         channel=channel,
-        client=VenueClient(venue, hosts.rest, settings, stop),
-        archive=Archive(source, channel, host, reader, settings),
+        client=client,
+        archive=Archive(source, channel, host, reader, settings, is_numbered=venue.is_numbered),
         host=host,
         reader=reader,
         conf=settings,
         stop=stop,
+        rest=rest,
+        between=between,
+        line=own,
     )

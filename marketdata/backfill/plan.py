@@ -89,6 +89,12 @@ class Rules:
         Days whose file was read, or is not there, or is bad.
     newest_only : bool
         Only the newest page, or the newest day of an archive.
+    reach_us : int or None
+        How far back pages go, microseconds; None where no end is told.
+    by_time : bool
+        Trades are numbered by us: what is missing is asked for by time, a hole at a time.
+    has_pages : bool
+        Whether there is any past but the newest page to be asked for.
     """
 
     via: str
@@ -97,6 +103,13 @@ class Rules:
     published_s: float | None = None
     tried: frozenset[int] = frozenset()
     newest_only: bool = False
+    reach_us: int | None = None
+    by_time: bool = False
+    has_pages: bool = True
+
+    def is_reached(self, start_us: int) -> bool:
+        """Tell whether pages go back to a time."""
+        return self.reach_us is None or start_us >= self.now_us - self.reach_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +123,20 @@ class Chunk:
         Times outside are not taken.
     runs : tuple of Run
         Ids that are missing, ascending; empty where they are not known.
+    by_time : bool
+        Ids are our numbers, and say nothing about how many trades are missing.
     """
 
     origin: str
     start_us: int
     end_us: int
     runs: tuple[Run, ...] = ()
+    by_time: bool = False
 
     @property
     def size(self) -> int:
         """How many ids are missing, as far as known."""
-        return sum(last - first + 1 for first, last in self.runs)
+        return 0 if self.by_time else sum(last - first + 1 for first, last in self.runs)
 
     @property
     def day_us(self) -> int:
@@ -189,6 +205,8 @@ def _ids(firsts: Sequence[int | None], *, is_last: bool, last_id: int | None) ->
 
 def plan(parts: Sequence[Part], held: Coverage, rules: Rules) -> list[Chunk]:
     """Return what is left to fetch, ascending; nothing where all is held. A file is read whole."""
+    if rules.by_time:
+        return [chunk for part in parts for chunk in _by_time(part, part.holes(held), rules)]
     if rules.via == "file":
         return [Chunk("file", parts[0].start_us, parts[-1].end_us)]
     chunks = [chunk for part in parts for chunk in _chunks(part, part.holes(held), rules)]
@@ -205,6 +223,25 @@ def _chunks(part: Part, holes: tuple[Run, ...], rules: Rules) -> list[Chunk]:
     return [
         Chunk("rest", part.start_us, part.end_us, runs) for runs in cut(holes, rules.page_limit)
     ]
+
+
+def _by_time(part: Part, holes: tuple[Run, ...], rules: Rules) -> list[Chunk]:
+    """Return the one piece of work for a stretch of a day: its file, or its time by pages."""
+    if not holes:
+        return []
+    origin = "file" if rules.via == "file" else ""
+    if not origin and _has_file(part, rules):
+        origin = "archive"
+    if not origin and rules.has_pages and rules.via != "archive":
+        origin = "rest"
+    return [Chunk(origin, part.start_us, part.end_us, holes, by_time=True)] if origin else []
+
+
+def _has_file(part: Part, rules: Rules) -> bool:
+    if rules.via == "rest" or rules.published_s is None or part.day_us in rules.tried:
+        return False
+    expected_us = part.day_us + DAY_US + int(rules.published_s * SECOND_US)
+    return rules.via == "archive" or rules.now_us >= expected_us
 
 
 def _takes_archive(part: Part, holes: tuple[Run, ...], rules: Rules) -> bool:

@@ -208,6 +208,9 @@ def _moment(ts_us: int) -> str:
 
 
 def _check_channel(tape: Tape, task: Task) -> None:
+    if not task["is_numbered"]:
+        # Whatever the file counts by: we number its trades.
+        return
     if tape.channel != task["channel"]:
         raise MismatchError(
             f"{tape.path.name}: {task['channel']} ids expected, seen {tape.channel} ids"
@@ -222,7 +225,7 @@ def _cut(parts: Iterable[Trades], task: Task) -> Iterator[Trades]:
     step = task["step_us"]
     for trades in parts:
         ts_us = trades.ts_us if step == 1 else trades.ts_us // step * step
-        yield Trades(trades.id, ts_us, trades.price, trades.qty, trades.is_buy)
+        yield Trades(trades.id, ts_us, trades.price, trades.qty, trades.is_buy, trades.ref)
 
 
 def _ascending(parts: Iterable[Trades]) -> Iterator[Trades]:

@@ -30,7 +30,8 @@ from marketdata.core.backoff import Backoff
 from marketdata.core.coverage import Coverage
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.events import Batch
-from marketdata.core.timeframe import DAY_US
+from marketdata.core.numbering import day_numbers, number_at, time_at
+from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk, BackfillJob
 from marketdata.store import ledger, rows
@@ -80,7 +81,15 @@ class Runner:
         most = job.workers or WORKERS
         gate = Gate(most, means.stop)
         fetcher = Fetcher(
-            means, job.symbol, job.via, job.path, self._put, gate, self.progress, clock
+            means,
+            job.symbol,
+            job.via,
+            job.path,
+            self._put,
+            gate,
+            self.progress,
+            clock,
+            self._beside,
         )
         self._crew = Crew(job, fetcher, inlet, most, patience_s)
 
@@ -131,7 +140,7 @@ class Runner:
     def _keep_days(self, parts: Sequence[Part]) -> None:
         """Leave finished days in the cache that came by pages."""
         instrument = self.target.instrument
-        for part in parts:
+        for part in parts if not self.means.by_time else ():
             is_over = part.end_us - part.start_us == DAY_US and part.end_us <= self.clock()
             if instrument is None or not (
                 is_over and part.is_told and part.day_us in self._touched
@@ -177,6 +186,8 @@ class Runner:
 
     def _parts(self) -> list[Part]:
         job = self.job
+        if self.means.by_time:
+            return self._numbered_parts()
         if job.via == "file":
             return parts_of(job.start_us, job.end_us, {}, None)
         self.progress.say("asking the venue for the first and last id")
@@ -192,13 +203,43 @@ class Runner:
 
     def _told_parts(self) -> list[Part]:
         """Ask for the first id of each day, and the last one before the end."""
-        job, means = self.job, self.means
-        last_id = means.last_id(job.symbol, job.start_us, job.end_us)
-        starts = [start_us for start_us, _ in stretches(job.start_us, job.end_us)]
+        job, means, rules = self.job, self.means, self._rules()
+        spans = stretches(job.start_us, job.end_us)
+        # Beyond their reach pages begin with the oldest trade they have, whatever is asked for.
+        beyond = [Part(*span) for span in spans if not rules.is_reached(span[0])]
+        starts = [start_us for start_us, _ in spans[len(beyond) :]]
+        if not starts:
+            return beyond
+        last_id = means.last_id(job.symbol, starts[0], job.end_us)
         first_ids = {start_us: means.first_id(job.symbol, start_us) for start_us in starts}
-        first_id = first_ids[job.start_us]
+        first_id = first_ids[starts[0]]
         is_proven = first_id is None or job.via == "rest" or self._is_begin(first_id)
-        return parts_of(job.start_us, job.end_us, first_ids, last_id, is_proven=is_proven)
+        told = parts_of(starts[0], job.end_us, first_ids, last_id, is_proven=is_proven)
+        return beyond + told
+
+    def _numbered_parts(self) -> list[Part]:
+        """Return the days with the numbers they have by our own count."""
+        held = self._coverage()
+        return [
+            Part(start_us, end_us, number_at(start_us), self._last_number(start_us, end_us, held))
+            for start_us, end_us in stretches(self.job.start_us, self.job.end_us)
+        ]
+
+    def _last_number(self, start_us: int, end_us: int, held: Coverage) -> int:
+        """Return the last number before a time; of a day that runs, the last one that is held."""
+        last, before = number_at(end_us) - 1, held.before(number_at(end_us))
+        is_running = open_us(end_us, DAY_US) == open_us(self.clock(), DAY_US)
+        is_of_day = before is not None and before >= number_at(start_us)
+        return before if is_running and is_of_day and before is not None else last
+
+    def _beside(self, first: int, last: int) -> tuple[Trades, Trades]:
+        """Return the trades that are held next to a hole, of one time on each side at least."""
+        instrument = self.target.instrument
+        if instrument is None:
+            return Trades.empty(), Trades.empty()
+        day_us = open_us(time_at(first), DAY_US)
+        low, high = day_numbers(day_us)
+        return rows.beside(instrument.id, first, last, low, high)
 
     def _is_begin(self, first_id: int) -> bool:
         """Tell whether a range begins with an id, and not just what the venue's pages reach."""
@@ -245,6 +286,9 @@ class Runner:
             published_s=None if self.job.via == "rest" else self.means.published_s,
             tried=tried,
             newest_only=self.means.conf.context_backfill_test_mode,
+            reach_us=self.means.reach_us,
+            by_time=self.means.by_time,
+            has_pages=self.means.between is not None or not self.means.by_time,
         )
 
     def _rounds(self, parts: Sequence[Part]) -> None:

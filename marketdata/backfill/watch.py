@@ -71,8 +71,9 @@ class Watch:
             connections.close_all()
 
     def _save(self) -> None:
-        host = self.means.client.status().host
-        if host.rests_s > 1:
+        asked = self.means.status()
+        host = asked.host if asked else None
+        if host is not None and host.rests_s > 1:
             self.progress.say(f"{host.host} is not asked for {host.rests_s:.0f} s: {host.reason}")
         now = self.progress.now()
         try:

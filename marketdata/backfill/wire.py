@@ -12,10 +12,11 @@ from typing import IO, Any
 import numpy as np
 
 from marketdata.core.errors import BotCryptoError
-from marketdata.core.trades import Trades
+from marketdata.core.trades import Refs, Trades
 
-# A kind (`T` trades, `J` answer) and a length: trades, or bytes.
+# A kind (`T` trades, `R` trades with refs, `J` answer) and a length: trades, or bytes.
 HEAD = struct.Struct("<cI")
+WIDTH = struct.Struct("<H")
 # Four columns of eight bytes and one of a byte.
 ROW_BYTES = 33
 DTYPES = ("<i8", "<i8", "<f8", "<f8")
@@ -28,11 +29,14 @@ class ChildLostError(BotCryptoError):
 
 
 def put_trades(out: IO[bytes], trades: Trades) -> None:
-    """Write trades."""
-    out.write(HEAD.pack(b"T", len(trades)))
+    """Write trades, with their refs where they have some."""
+    out.write(HEAD.pack(b"T" if trades.ref is None else b"R", len(trades)))
     for column in (trades.id, trades.ts_us, trades.price, trades.qty):
         out.write(np.ascontiguousarray(column).data)
     out.write(trades.is_buy.astype(np.uint8).data)
+    if trades.ref is not None:
+        out.write(WIDTH.pack(trades.ref.dtype.itemsize))
+        out.write(np.ascontiguousarray(trades.ref).tobytes())
 
 
 def put_answer(out: IO[bytes], answer: dict[str, Any]) -> None:
@@ -54,7 +58,13 @@ def take(source: IO[bytes]) -> Trades | dict[str, Any]:
         name: np.frombuffer(body, dtype, length, 8 * length * number)
         for number, (name, dtype) in enumerate(zip(names, DTYPES, strict=True))
     }
-    return Trades.of(**columns, is_buy=np.frombuffer(body, np.bool_, length, 32 * length))
+    is_buy = np.frombuffer(body, np.bool_, length, 32 * length)
+    return Trades.of(**columns, is_buy=is_buy, ref=_refs(source, length) if kind == b"R" else None)
+
+
+def _refs(source: IO[bytes], length: int) -> Refs:
+    (width,) = WIDTH.unpack(_exactly(source, WIDTH.size))
+    return np.frombuffer(_exactly(source, length * width), f"S{width}", length)
 
 
 def _exactly(source: IO[bytes], size: int) -> bytes:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from marketdata.conf import Conf, Hosts
+from marketdata.core.errors import FrameError
+from marketdata.core.events import Batch
+from marketdata.core.facts import Fact
 from marketdata.core.trades import Trades
 from marketdata.feeds.ingestor import FeedStatus, Listener, Tap
 from marketdata.feeds.shared_connection import Login, SharedConnection
@@ -107,7 +110,7 @@ def link_of(
     hosts = settings.hosts(venue.source)
     policy = policy_of(settings)
     if isinstance(venue, SocketVenue):
-        access = access or Access(lambda: _public(venue, channel, hosts, symbols, settings))
+        access = access or Access(lambda: _public(venue, hosts, settings))
         line = SharedConnection(
             venue, channel, access.locate, symbols, listener, policy, wall_us, login=access.login
         )
@@ -122,6 +125,42 @@ def link_of(
     return Link(feed, client, lambda symbol: client.newest(channel.name, symbol), client)
 
 
+def questions_line(
+    venue: SocketVenue, channel: Channel, settings: Conf, wall_us: Callable[[], int]
+) -> SharedConnection:
+    """Return a connection that is opened for questions alone."""
+    hosts = settings.hosts(venue.source)
+    line = SharedConnection(
+        venue,
+        channel,
+        lambda: _public(venue, hosts, settings),
+        (),
+        _Nobody(),
+        policy_of(settings),
+        wall_us,
+    )
+    line.start()
+    return line
+
+
+class _Nobody:
+    """Takes what nobody asked for."""
+
+    def opened(self, symbols: Sequence[str]) -> None: ...
+
+    def trades(self, symbol: str, batch: Batch) -> None: ...
+
+    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None: ...
+
+    def replies(self, replies: Mapping[int, bytes]) -> None: ...
+
+    def rejected(self, error: FrameError) -> None: ...
+
+    def status(self, status: FeedStatus) -> None: ...
+
+    def closed(self, symbols: Sequence[str]) -> None: ...
+
+
 def policy_of(settings: Conf) -> Policy:
     """Return when connections are given up, replaced and retried."""
     return Policy(
@@ -129,7 +168,5 @@ def policy_of(settings: Conf) -> Policy:
     )
 
 
-def _public(
-    venue: SocketVenue, channel: Channel, hosts: Hosts, symbols: Sequence[str], settings: Conf
-) -> str:
+def _public(venue: SocketVenue, hosts: Hosts, settings: Conf) -> str:
     return hosts.ws.rstrip("/") + venue.dialog.path(settings.deriv_app_id)

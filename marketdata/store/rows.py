@@ -15,6 +15,7 @@ from marketdata.store import ledger
 # Venues stamp neighbouring ids out of order by milliseconds; so many ids around an edge are read
 # and then filtered by time.
 DISORDER_IDS = 2000
+BESIDE = 2048
 COLUMNS = np.dtype([("id", "i8"), ("ts_us", "i8"), ("price", "f8"), ("qty", "f8"), ("buy", "i8")])
 SELECT = "SELECT trade_id, ts_us, price, qty, is_buy FROM marketdata_trade WHERE id "
 
@@ -60,6 +61,25 @@ def latest(instrument_id: int, limit: int, after_id: int | None = None) -> Trade
         return _columns(_fetch(question, base + after_id, end, limit))
     question = SELECT + ">= %s AND id < %s ORDER BY id DESC LIMIT %s"
     return _columns(_fetch(question, base, end, limit)[::-1])
+
+
+def beside(
+    instrument_id: int, first: int, last: int, lowest: int, highest: int
+) -> tuple[Trades, Trades]:
+    """Return the trades held next before and next after a hole first..last, within lowest..highest.
+
+    Notes
+    -----
+    So many of them that those of one millisecond are all there: no number of ours is given twice
+    within a millisecond's room.
+    """
+    base = instrument_id << ID_BITS
+    before = SELECT + "BETWEEN %s AND %s ORDER BY id DESC LIMIT %s"
+    after = SELECT + "BETWEEN %s AND %s ORDER BY id LIMIT %s"
+    return (
+        _columns(_fetch(before, base + lowest, base + first - 1, BESIDE)[::-1]),
+        _columns(_fetch(after, base + last + 1, base + highest, BESIDE)),
+    )
 
 
 def newest_refs(instrument_id: int, limit: int) -> list[bytes]:
