@@ -14,6 +14,7 @@ from marketdata.core.coverage import Run
 from marketdata.core.errors import BotCryptoError
 from marketdata.core.events import Batch
 from marketdata.core.splice import Joint, Piece, Splice
+from marketdata.core.timeframe import SECOND_US
 from marketdata.core.trades import Trades
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,10 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 12.0
 # Trades of one symbol that wait at most: 70 bytes each.
 MOST_WAITING = 100_000
-# How often a quiet line looks for news, and a running one is compared with the venue's own page.
-QUIET_S, AUDIT_S = 30.0, 60.0
+# How often a quiet line looks for news.
+QUIET_S = 30.0
+# A running line is compared with the venue's own page, so often that pages overlap, within these.
+SOONEST_S, LATEST_S = 5.0, 60.0
 LOOK_S = 0.05
 # Takes (symbol, batch, numbers that no trade will have); called in order, never at the same time.
 Deliver = Callable[[str, Batch, Sequence[Run]], None]
@@ -154,7 +157,7 @@ class Splicer(threading.Thread):
         if splice is None:
             return []
         if splice.is_joined:
-            desk.due_s = now_s + AUDIT_S
+            desk.due_s = now_s + _pause_s(page)
             return splice.left_out(page)
         joint, piece = splice.join(page)
         if joint is Joint.AGAIN and self._is_over(desk, splice, now_s):
@@ -175,7 +178,7 @@ class Splicer(threading.Thread):
         elif joint is Joint.EARLY:
             desk.due_s = now_s + QUIET_S
         else:
-            desk.due_s, desk.waits_since_s = now_s + AUDIT_S, None
+            desk.due_s, desk.waits_since_s = now_s + SOONEST_S, None
 
     def _hand_on(self, symbol: str, piece: Piece, recv_us: int) -> None:
         paged, came = piece.trades[: piece.paged], piece.trades[piece.paged :]
@@ -185,3 +188,11 @@ class Splicer(threading.Thread):
             unused = []
         if len(came):
             self.deliver(symbol, Batch(came, "live", recv_us), unused)
+
+
+def _pause_s(page: Trades) -> float:
+    """Return half the time that a page of trades spans, within bounds."""
+    if len(page) < 2:
+        return LATEST_S
+    span_s = (int(page.ts_us[-1]) - int(page.ts_us[0])) / SECOND_US
+    return min(max(span_s / 2, SOONEST_S), LATEST_S)
