@@ -56,7 +56,7 @@ def health(request: HttpRequest) -> HttpResponse:
             "connections": [_connection(x) for x in answers.health_answer()["connections"]],
             "has_books": bool(running.books),
             "books": [_book(x) for keeper in running.books.values() for x in keeper.statuses()],
-            "hosts": [_host(x) for x in _hosts(running)],
+            "hosts": [_host(*x) for x in _hosts(running)],
             "queues": [(name, number(size, 0)) for name, size in telemetry.queue_sizes().items()],
             "writer": _writer(running.writer),
         }
@@ -93,6 +93,7 @@ def _age(ms: int | None) -> str:
 
 
 def _book(status: Any) -> dict[str, Any]:
+    is_compared = status.compared > 0
     checked = f"{number(status.mismatched, 0)} of {number(status.compared, 0)}"
     return {
         "source": status.source,
@@ -104,22 +105,23 @@ def _book(status: Any) -> dict[str, Any]:
         "updates": number(status.updates, 0),
         "gaps": number(status.gaps, 0),
         "resyncs": number(status.resyncs, 0),
-        "mismatched": checked,
+        "mismatched": checked if is_compared else UNKNOWN,
     }
 
 
-def _hosts(running: live.Live) -> Iterator[ClientStatus]:
-    """Yield the state of each host once, whoever shares it."""
-    found = {told.host.host: told for told in (client.status() for client in running.clients)}
-    yield from found.values()
+def _hosts(running: live.Live) -> Iterator[tuple[str, ClientStatus]]:
+    """Yield each venue's title and the state of its host once, whoever of its clients share it."""
+    told = [(client.venue.title, client.status()) for client in running.clients]
+    yield from {(title, status.host.host): (title, status) for title, status in told}.values()
 
 
-def _host(status: ClientStatus) -> dict[str, Any]:
+def _host(title: str, status: ClientStatus) -> dict[str, Any]:
     host, limiter = status.host, status.limiter
     answered = " · ".join(f"{name} {count:,}" for name, count in sorted(host.answers.items()))
     count = sum(host.answers.values())
     until_us = host.banned_until_us
     return {
+        "venue": title,
         "host": host.host,
         "told": "✕ banned" if until_us else BREAKERS.get(host.state, host.state),
         "side": GOOD if host.state == "closed" and not until_us and not host.rests_s else BAD,

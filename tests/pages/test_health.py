@@ -17,6 +17,7 @@ from marketdata.core.errors import BadInputError, VenueError
 from marketdata.rest.client import ClientStatus
 from marketdata.rest.host import HostStatus
 from marketdata.rest.limiter import LimiterStatus
+from marketdata.venues.binance_spot import VENUE
 from tests.pages import desk
 from tests.rest.hand import HandClock
 
@@ -89,7 +90,8 @@ def test_connections_hosts_writer_and_disk(client, running):
         desk.Status(state="live", last_message_us=running.clock() - 250_000, reconnects=3),
         desk.Status(channel="trade", symbol="ETHUSDT", state="backoff", last_error="<b>lost</b>"),
     ]
-    running.clients.append(_Client())
+    # Two feeds of a venue share its host.
+    running.clients += [_Client(), _Client()]
     page = client.get(PLACE)
     assert page.status_code == 200
     html = page.content.decode()
@@ -101,6 +103,7 @@ def test_connections_hosts_writer_and_disk(client, running):
     assert "&lt;b&gt;lost&lt;/b&gt;" in rows[1]
     assert 'data-health="bad">✕ banned, 1.5 s more<' in html
     assert "status 418: too many until 2026-01-01 00:00:00 UTC" in html
+    assert html.count("Binance spot <small>api.binance.com</small>") == 1
     assert ">150 of 6,000<" in html
     assert ">40 of 1,200<" in html
     assert "200 12 · lost 1" in html
@@ -111,6 +114,8 @@ def test_connections_hosts_writer_and_disk(client, running):
 
 
 class _Client:
+    venue = VENUE
+
     def status(self):
         host = HostStatus(
             "api.binance.com", "open", 1.5, "status 418: too many", 1_767_225_600_000_000,
