@@ -16,6 +16,7 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from marketdata import live, telemetry
+from marketdata.accounts.table import ACCESS
 from marketdata.backfill.auditor import Auditor, Parts
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.means import Means, means_of
@@ -77,18 +78,8 @@ class Daemon:
         self.flow = Flow(self.board, settings.max_queue, self._covered)
         self.flow.on_lag = self.lag.add
         self.publisher = Publisher(self.board)
-        self.sources = {
-            name: Source(
-                name,
-                settings.watched(name),
-                settings,
-                self.flow,
-                self.writer,
-                self.tape,
-                is_replay=label == "replay",
-            )
-            for name in settings.data_source
-        }
+        self._ended = threading.Event()
+        self.sources = {name: self._source(name) for name in settings.data_source}
         self._days: dict[Name, frozenset[int]] = {}
         inlet = Inlet(
             self.writer,
@@ -110,6 +101,19 @@ class Daemon:
         self.writer.on_restated = self._restated
         self._lock = DatabaseLock(settings.database_path, what)
         self._held = ExitStack()
+
+    def _source(self, name: str) -> Source:
+        access = ACCESS.get(name)
+        return Source(
+            name,
+            self.settings.watched(name),
+            self.settings,
+            self.flow,
+            self.writer,
+            self.tape,
+            is_replay=self.label == "replay",
+            access=access(self.settings, self._ended) if access else None,
+        )
 
     def __enter__(self) -> Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
@@ -165,6 +169,7 @@ class Daemon:
         """Stop what brings data, then what keeps it; everything handed in is committed."""
         began_s = time.monotonic()
         self.publisher.stop()
+        self._ended.set()
         for source in self.sources.values():
             # All of them begin to end before any is waited for.
             source.stopping.set()

@@ -10,6 +10,7 @@ from marketdata.accounts import binance, bybit, deriv
 from marketdata.accounts.base import Opened, Private
 from marketdata.accounts.signed_account import SignedAccount
 from marketdata.conf import Conf
+from marketdata.feeds.link import Access
 from marketdata.venues import venue_of
 
 
@@ -50,3 +51,5 @@ KINDS: Mapping[str, Kind] = {
     "bybit_connector": _signed("bybit_connector", "bybit", bybit.UNIFIED),
     "deriv": Kind(deriv.SETTINGS, deriv.opened),
 }
+# How a feed's own connection is made the account's, where one connection is for everything.
+ACCESS: Mapping[str, Callable[[Conf, threading.Event], Access | None]] = {"deriv": deriv.access}
