@@ -19,6 +19,7 @@ from marketdata import live, telemetry
 from marketdata.accounts.table import ACCESS
 from marketdata.backfill.auditor import Auditor, Parts
 from marketdata.backfill.inlet import Inlet
+from marketdata.backfill.jobs import Request
 from marketdata.backfill.means import Means, means_of
 from marketdata.backfill.service import BackfillService
 from marketdata.conf import Conf
@@ -113,7 +114,12 @@ class Daemon:
             self.tape,
             is_replay=self.label == "replay",
             access=access(self.settings, self._ended) if access else None,
+            want=self._want,
         )
+
+    def _want(self, source: str, symbol: str, start_us: int, end_us: int) -> None:
+        """Queue a job for a time that a feed may have missed a part of."""
+        self.backfill.submit(Request(source, symbol, start_us, end_us, asked_by="feed"))
 
     def __enter__(self) -> Daemon:
         sys.setswitchinterval(SWITCH_INTERVAL_S)

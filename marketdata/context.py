@@ -351,9 +351,14 @@ class MarketContext:
             ranges=ranges,
             edges=at.begin if bar or ranges else "held",
             sources=dict(scope.sources),
-            exchange_side=tuple(self.absent.within(at.first, at.last)),
+            exchange_side=self._exchange_side(at),
             is_counted=is_counted,
         )
+
+    def _exchange_side(self, at: Reach) -> tuple[Run, ...]:
+        # Numbers of ours that no trade has say nothing about the venue.
+        is_told = self.instrument.is_numbered
+        return tuple(self.absent.within(at.first, at.last)) if is_told else ()
 
     def _missing(self, scope: Scope, ranges: tuple[Run, ...]) -> int:
         """Count what a scope lacks: by the venue's ids, by its cadence, or the holes alone."""
@@ -362,9 +367,11 @@ class MarketContext:
             return count_of(ranges)
         if instrument.cadence_us is None or not scope.trades:
             return len(ranges)
+        # Where a hole lies before the first tick, ticks are due from the window's beginning on.
+        is_late = scope.bar is not None and ranges and ranges[0][1] < scope.bar.first_id
+        start_us = scope.window.start_us if is_late else scope.first_ts_us
         end_us = scope.last_ts_us + 1
-        due = expected(scope.first_ts_us, end_us, instrument.cadence_us, scope.last_ts_us)
-        # Before the first tick a hole may lie, of which the cadence would have to tell as well.
+        due = expected(start_us, end_us, instrument.cadence_us, scope.last_ts_us)
         return max(len(ranges), due - scope.trades)
 
     def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:

@@ -162,7 +162,10 @@ def verified(
         # Else what is missing is at least one trade for each hole, and nobody knows how many.
         "counted": instrument.is_numbered or instrument.cadence_us is not None or not missing,
         "ranges": [list(run) for run in ranges],
-        "exchange_side": [list(run) for run in absent.within(at.first, at.last)],
+        # Numbers of ours that no trade has say nothing about the venue.
+        "exchange_side": [list(run) for run in absent.within(at.first, at.last)]
+        if instrument.is_numbered
+        else [],
         "permanent": [list(p) for run in ranges for p in given_up.within(*run)],
         "reasons": _reasons(known),
         # An id is the row's key: a second row of it cannot be.

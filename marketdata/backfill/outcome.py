@@ -231,7 +231,8 @@ def _state(
         return replace(found, is_stopped=True)
     except BotCryptoError as error:
         outcome.error = str(error)
-    outcome.vwap = total.vwap
+    # Ticks have no size to weigh a price by.
+    outcome.vwap = total.vwap if instrument.is_sized else None
     return found
 
 

@@ -65,12 +65,15 @@ class Link:
         Symbol → the venue's newest trades, with refs; only for venues that number no trades.
     rest : VenueClient or None
         The client, where it asks by REST.
+    has_past : bool
+        Whether a job can fetch trades that we number, by their time.
     """
 
     line: Line
     client: Client
     newest: Callable[[str], Trades]
     rest: VenueClient | None
+    has_past: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def link_of(
             venue, channel, access.locate, symbols, listener, policy, wall_us, login=access.login
         )
         asker = SocketClient(venue, line, stop, hosts.timeout_s)
-        return Link(line, asker, asker.newest, None)
+        return Link(line, asker, asker.newest, None, has_past=True)
     client = VenueClient(venue, hosts.rest, settings, stop)
     feed: Line
     if make_line is not None:

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from marketdata.conf import Conf
@@ -15,6 +15,7 @@ from marketdata.core.errors import FrameError
 from marketdata.core.events import Batch, Event
 from marketdata.core.facts import Fact
 from marketdata.core.ticks import tick_rule
+from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.feeds.book_line import BookLine
 from marketdata.feeds.flow import EventTape, Flow
@@ -85,6 +86,8 @@ class Source:
         How to connect as an account, where the venue wants one connection for everything.
     make_line : callable, optional
         Makes what carries the trades, in place of sockets in this process.
+    want : callable
+        (source, symbol, start_us, end_us) → has a time fetched by a job.
     """
 
     def __init__(
@@ -100,8 +103,10 @@ class Source:
         tap: Tap | None = None,
         access: Access | None = None,
         make_line: MakeLine | None = None,
+        want: Callable[[str, str, int, int], object] = lambda *about: None,
     ) -> None:
         self.name = name
+        self.want = want
         self.symbols = symbols
         self.settings = settings
         hosts = settings.hosts(name)
@@ -142,7 +147,12 @@ class Source:
 
     def _splicer(self) -> Splicer:
         return Splicer(
-            self.symbols, self.link.newest, self._spliced, self._left_out, f"splicer-{self.name}"
+            self.symbols,
+            self.link.newest,
+            self._spliced,
+            self._left_out,
+            self._begun,
+            f"splicer-{self.name}",
         )
 
     def _repair(self) -> Repair | None:
@@ -296,6 +306,14 @@ class Source:
             batch = replace(batch, trades=replace(batch.trades, is_buy=sides))
             self._last[symbol] = batch.trades[-1:]
         self.flow.put(self.name, symbol, batch)
+
+    def _begun(self, symbol: str) -> None:
+        """Have the day fetched by time, where the venue answers that."""
+        lane = self.flow.lanes[self.name, symbol]
+        may_fetch = self.link.has_past and self.settings.context_backfill_enabled
+        if may_fetch and not self.is_replay:
+            now_us = lane.clock()
+            self.want(self.name, symbol, open_us(now_us, DAY_US), now_us)
 
     def _left_out(self, symbol: str, refs: list[bytes]) -> None:
         """State that the feed left trades out, which nothing but the venue's own file can add."""

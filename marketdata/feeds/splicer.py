@@ -59,6 +59,8 @@ class Splicer(threading.Thread):
     deliver : callable
     left_out : callable
         Told (symbol, refs) of trades that the venue has and its feed did not bring.
+    begun : callable
+        Told of a symbol whose trades begin a new stretch: some may be missing before it.
     """
 
     def __init__(
@@ -67,12 +69,14 @@ class Splicer(threading.Thread):
         newest: Callable[[str], Trades],
         deliver: Deliver,
         left_out: Callable[[str, list[bytes]], None],
+        begun: Callable[[str], None] = lambda symbol: None,
         name: str = "splicer",
     ) -> None:
         super().__init__(name=name, daemon=True)
         self.newest = newest
         self.deliver = deliver
         self.left_out = left_out
+        self.begun = begun
         self.joints: dict[Joint, int] = dict.fromkeys(Joint, 0)
         self._desks = {symbol: _Desk() for symbol in symbols}
         self._news = threading.Event()
@@ -146,10 +150,13 @@ class Splicer(threading.Thread):
                 return
             log.warning("newest trades not told symbol=%s error=%s", symbol, error)
             page = Trades.empty()
+        begun = self.joints[Joint.BEGUN]
         with desk.lock:
             refs = self._joined(symbol, desk, page)
         if refs:
             self.left_out(symbol, refs)
+        if self.joints[Joint.BEGUN] > begun:
+            self.begun(symbol)
 
     def _joined(self, symbol: str, desk: _Desk, page: Trades) -> list[bytes]:
         """Join by a page, or compare with it; say when to look again."""
