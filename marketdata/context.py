@@ -342,7 +342,7 @@ class MarketContext:
         else:
             at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
-        is_counted = self.instrument.is_numbered or self.instrument.cadence_us is not None
+        instrument = self.instrument
         missing = self._missing(scope, ranges)
         return ScopeCoverage(
             expected=scope.trades + missing,
@@ -351,14 +351,10 @@ class MarketContext:
             ranges=ranges,
             edges=at.begin if bar or ranges else "held",
             sources=dict(scope.sources),
-            exchange_side=self._exchange_side(at),
-            is_counted=is_counted,
+            # Numbers of ours that no trade has say nothing about the venue.
+            exchange_side=tuple(self.absent.within(at.first, at.last)) * instrument.is_numbered,
+            is_counted=instrument.is_numbered or instrument.cadence_us is not None,
         )
-
-    def _exchange_side(self, at: Reach) -> tuple[Run, ...]:
-        # Numbers of ours that no trade has say nothing about the venue.
-        is_told = self.instrument.is_numbered
-        return tuple(self.absent.within(at.first, at.last)) if is_told else ()
 
     def _missing(self, scope: Scope, ranges: tuple[Run, ...]) -> int:
         """Count what a scope lacks: by the venue's ids, by its cadence, or the holes alone."""
