@@ -160,6 +160,20 @@ def test_a_question_that_fails_shows_no_secret(venue, canaries, seen, how):
     seen["hosts"] = " ".join(f"{row.__dict__}" for row in HostState.objects.all())
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize("how", ["bad sign", "refused", "refused in the body", "no JSON", "page"])
+def test_a_token_that_is_refused_is_not_shown(venue, canaries, seen, monkeypatch, how):
+    ws_url = venue.url.replace("http", "ws")
+    told = replace(settings.BOTCRYPTO, deriv_app_id="app1", deriv_ws_url=ws_url)
+    monkeypatch.setattr(settings, "BOTCRYPTO", told)
+    fail(venue, how)
+    with logged("json") as stream:
+        seen["account"] = account("--source", "deriv", "--test")
+    seen["log"] = stream.getvalue()
+    assert SECRETS["deriv_api_token"] in str(venue.headers)
+    assert "failed" in seen["account"]
+
+
 @pytest.mark.parametrize("form", ["console", "json"])
 def test_an_error_that_is_logged_shows_no_secret(canaries, seen, form):
     with logged(form) as stream:
