@@ -92,9 +92,13 @@ class Trial:
         return Step("host", True, f"{self._opened.host} answers, mode {self._opened.shown_mode()}")
 
     def _clock(self) -> Step:
-        side = "behind" if self._offset_us > 0 else "ahead of"
-        told = f"{abs(self._offset_us) / 1000:.0f} ms {side} the venue's; questions allow for that"
+        ms, side = (
+            round(abs(self._offset_us) / 1000),
+            "behind" if self._offset_us > 0 else "ahead of",
+        )
+        told = f"{ms} ms {side} the venue's; questions allow for that"
         is_noted = abs(self._offset_us) > NOTED_US
+        told = told if ms else "in step with the venue's"
         return Step("clock", True, told, "let this machine follow a time server" * is_noted)
 
     def _balances(self) -> Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from marketdata.accounts.base import Account, Opened, Rights
@@ -140,9 +140,9 @@ _watch: list[AccountWatch] = []
 _making = threading.Lock()
 
 
-def watch(make: Callable[[], AccountWatch] = AccountWatch) -> AccountWatch:
+def watch() -> AccountWatch:
     """Return the one of this process; made when somebody first looks."""
     with _making:
         if not _watch:
-            _watch.append(make())
+            _watch.append(AccountWatch())
         return _watch[0]

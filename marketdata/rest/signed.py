@@ -117,8 +117,4 @@ class SignedClient:
             time_us = self._clock.wall_us() + self._offset_us
             return self._sign(question, time_us // 1000)
 
-        reply = self._client.ask(replace(question, sign=signed), Priority.BACKFILL)
-        if self.venue.is_refusal(reply.body):
-            code, words = self.venue.error_of(reply.body) or (None, "refused without a reason")
-            raise VenueError(f"{self.venue.title}: code {code}: {words}", reply.status, code=code)
-        return reply
+        return self._client.ask(replace(question, sign=signed), Priority.BACKFILL)
