@@ -115,7 +115,15 @@ def link_of(
     if isinstance(venue, SocketVenue):
         access = access or Access(lambda: _public(venue, hosts, settings))
         line = SharedConnection(
-            venue, channel, access.locate, symbols, listener, policy, wall_us, login=access.login
+            venue,
+            channel,
+            access.locate,
+            symbols,
+            listener,
+            policy,
+            wall_us,
+            login=access.login,
+            tap=tap,
         )
         asker = SocketClient(venue, line, stop, hosts.timeout_s)
         return Link(line, asker, asker.newest, None, has_past=True)
