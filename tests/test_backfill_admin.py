@@ -97,7 +97,7 @@ def test_a_job_is_run_retried_and_cancelled_by_the_service(admin_client, service
 def test_a_job_that_makes_no_sense_any_more_is_refused_in_words(admin_client, service):
     ((level, text),) = act(admin_client, "run", job(source="nowhere", status="failed"))
     assert level == "warning"
-    assert "a source of binance_ws expected, seen 'nowhere'" in text
+    assert "bybit, deriv, bybit_connector, hft_connector expected, seen 'nowhere'" in text
 
 
 @pytest.mark.parametrize("action", ["run", "retry", "cancel"])
