@@ -14,7 +14,8 @@ from marketdata.accounts.base import Balance, Position, Private, Rights
 from marketdata.conf import Conf
 from marketdata.core.signing import WINDOW_MS, Keys, Sign, query_string, stamped_payload
 from marketdata.venues.base import Question, Signed
-from marketdata.venues.bybit_wire import parsed, positions_of, wallet_of
+from marketdata.venues.bybit_wire import positions_of, wallet_of
+from marketdata.venues.wire_json import parsed
 
 ADVICE = {
     10002: "the clock of this machine jumps: let it follow a time server",

@@ -18,15 +18,8 @@ from marketdata.core.errors import FrameError
 from marketdata.core.facts import BookUpdate, Fact, Quote
 from marketdata.core.trades import EARLIEST_US
 from marketdata.venues.base import Received
-from marketdata.venues.binance_wire import (
-    BROKEN,
-    LATEST_MS,
-    Amount,
-    Time,
-    is_wrapped,
-    odd,
-    parsed,
-)
+from marketdata.venues.binance_wire import LATEST_MS, Amount, Time, is_wrapped, odd, parsed
+from marketdata.venues.wire_json import BROKEN
 
 # Real ones need 43 bits.
 UpdateId = Annotated[int, Meta(ge=0, lt=2**53)]

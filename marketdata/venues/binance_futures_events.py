@@ -17,7 +17,6 @@ from marketdata.core.facts import Fact, Kline, Liquidation, Mark
 from marketdata.core.trades import EARLIEST_US
 from marketdata.venues.base import Received
 from marketdata.venues.binance_wire import (
-    BROKEN,
     LATEST_MS,
     Amount,
     Id,
@@ -27,6 +26,7 @@ from marketdata.venues.binance_wire import (
     each,
     stranger,
 )
+from marketdata.venues.wire_json import BROKEN
 
 EARLIEST_MS = EARLIEST_US // 1000
 # Futures know no other unit.

@@ -30,16 +30,8 @@ from marketdata.venues.base import (
     Venue,
 )
 from marketdata.venues.binance_depth import book_of, book_path, decode_book
-from marketdata.venues.binance_wire import (
-    BROKEN,
-    LATEST_MS,
-    Amount,
-    Id,
-    Time,
-    columns,
-    decoder,
-    parsed,
-)
+from marketdata.venues.binance_wire import LATEST_MS, Amount, Id, Time, columns, decoder, parsed
+from marketdata.venues.wire_json import BROKEN
 
 LARGEST_STEP = Decimal(10**9)
 Params = dict[str, str | int]

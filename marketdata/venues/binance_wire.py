@@ -18,6 +18,7 @@ from msgspec import Meta, Struct
 from marketdata.core.errors import FrameError
 from marketdata.core.trades import EARLIEST_US, LATEST_US, Trades
 from marketdata.venues.base import Control, Received
+from marketdata.venues.wire_json import BROKEN, cut
 
 # The store keeps a venue's trade id in 51 bits; real ones need 32.
 Id = Annotated[int, Meta(ge=0, lt=2**51)]
@@ -27,9 +28,6 @@ Amount = Annotated[float, Meta(gt=0, lt=1e15)]
 Time = Annotated[int, Meta(ge=EARLIEST_US // 1000, lt=LATEST_US)]
 LATEST_MS = LATEST_US // 1000
 LARGEST_FRAME = 1 << 20
-LONGEST_WORDS = 200
-# What msgspec raises: text that is not UTF-8 and nesting without end come as Python's own errors.
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 T = TypeVar("T")
 WRAPPER = b'"stream"'
 
@@ -169,7 +167,7 @@ def _foreign(event: Any, symbols: frozenset[str], frame: bytes) -> FrameError:
 
 def stranger(symbol: str, frame: bytes) -> FrameError:
     """Return the refusal of an event of a symbol that nobody subscribed."""
-    return FrameError("symbol", f"a subscribed symbol expected, seen {_cut(symbol)!r}", frame)
+    return FrameError("symbol", f"a subscribed symbol expected, seen {cut(symbol)!r}", frame)
 
 
 def odd(loose: Reads, frame: bytes, error: Exception, received: Received) -> Any | None:
@@ -190,7 +188,7 @@ def odd(loose: Reads, frame: bytes, error: Exception, received: Received) -> Any
         received.errors.append(_refusal(refused, frame))
         return None
     # The event counts; that the venue sends more than we know is for people to see.
-    received.errors.append(FrameError("extra", f"event taken; {_cut(str(error))}", frame))
+    received.errors.append(FrameError("extra", f"event taken; {cut(str(error))}", frame))
     return event
 
 
@@ -200,7 +198,7 @@ def _object(frame: bytes, error: Exception) -> dict[str, Any]:
     except BROKEN as refused:
         raise _refusal(refused, frame) from refused
     if not isinstance(body, dict):
-        raise FrameError("type", f"a JSON object expected: {_cut(str(error))}", frame)
+        raise FrameError("type", f"a JSON object expected: {cut(str(error))}", frame)
     return body
 
 
@@ -223,20 +221,14 @@ def _control(body: dict[str, Any]) -> Control | None:
     if "msg" in body or "error" in body:
         words = body.get("error", body)
         words = words if isinstance(words, dict) else {"msg": words}
-        return Control("refused", f"{_cut(words.get('code'))}: {_cut(words.get('msg'))}")
+        return Control("refused", f"{cut(words.get('code'))}: {cut(words.get('msg'))}")
     if "result" in body and "id" in body:
-        return Control("ack", _cut(body["id"]))
+        return Control("ack", cut(body["id"]))
     return None
 
 
-def _cut(value: Any) -> str:
-    # Whatever stands there: a frame of a megabyte must not become a log line of one.
-    is_plain = value is None or isinstance(value, str | int | float)
-    return (str(value) if is_plain else type(value).__name__)[:LONGEST_WORDS]
-
-
 def _refusal(error: Exception, frame: bytes) -> FrameError:
-    words = _cut(str(error))
+    words = cut(str(error))
     if "missing required field" in words:
         return FrameError("field", words, frame)
     # Of a kind that is one word, and of one among several.

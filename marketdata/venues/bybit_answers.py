@@ -31,13 +31,12 @@ from marketdata.venues.bybit_wire import (
     Text,
     Ticker,
     Time,
-    cut,
     marked,
     one_side,
-    parsed,
     refs,
     updated,
 )
+from marketdata.venues.wire_json import cut, parsed
 
 Nanos = Annotated[int, Meta(ge=EARLIEST_US * 1000, lt=LATEST_US * 1000)]
 LARGEST_STEP = Decimal(10**9)

@@ -11,7 +11,7 @@ import msgspec
 
 from marketdata.core.errors import FrameError
 from marketdata.venues.base import Control
-from marketdata.venues.bybit_wire import cut, parsed
+from marketdata.venues.wire_json import cut, parsed
 
 _any = msgspec.json.Decoder()
 

@@ -30,12 +30,11 @@ from marketdata.venues.bybit_wire import (
     Size,
     Ticker,
     Time,
-    cut,
     marked,
-    parsed,
     refs,
     updated,
 )
+from marketdata.venues.wire_json import cut, parsed
 
 LARGEST_FRAME = 1 << 20
 # Where nearly every frame says what it is; the others are looked at whole.

@@ -19,6 +19,7 @@ from msgspec import Meta, Struct
 from marketdata.core.errors import FrameError
 from marketdata.core.facts import BookUpdate, Mark
 from marketdata.core.trades import EARLIEST_US, LATEST_US, Refs
+from marketdata.venues.wire_json import BROKEN, parsed
 
 # NaN, infinity, zero and negatives fail the bounds; no listed price or size is near them.
 Amount = Annotated[float, Meta(gt=0, lt=1e15)]
@@ -38,9 +39,6 @@ Side = Literal["Buy", "Sell"]
 Text = str | None
 # A service that restarts sends the whole book under this id.
 RESTARTED = 1
-LONGEST_WORDS = 200
-# What msgspec raises: text that is not UTF-8 and nesting without end come as Python's own errors.
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 RETURNED = re.compile(rb'\s*\{\s*"retCode"\s*:\s*(-?\d{1,9})\s*[,}]')
 PLAIN = re.compile(r"-?\d{1,30}(\.\d{1,30})?")
 T = TypeVar("T")
@@ -108,32 +106,6 @@ class _Refused(Struct):
 _wallets = msgspec.json.Decoder(Answer[Rows[_Wallet]], strict=False)
 _positions = msgspec.json.Decoder(Answer[Rows[_Held]], strict=False)
 _refused = msgspec.json.Decoder(_Refused)
-
-
-def parsed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode a frame or an answer. Raises FrameError."""
-    try:
-        return decoder.decode(body)
-    except BROKEN as error:
-        raise FrameError(_reason(error), cut(error), body) from error
-
-
-SLUGS = {"missing required field": "field", " > ": "number", " < ": "number", " >= ": "number",
-         " <= ": "number", "out of range": "number"}  # fmt: skip
-
-
-def _reason(error: Exception) -> str:
-    words = str(error)
-    told = (slug for sign, slug in SLUGS.items() if sign in words)
-    kind = "type" if isinstance(error, msgspec.ValidationError) else "json"
-    return next(told, kind)
-
-
-def cut(value: object) -> str:
-    """Return what a frame says in a length fit for people."""
-    # Whatever stands there: a frame of a megabyte must not become a log line of one.
-    is_plain = value is None or isinstance(value, str | int | float | Exception)
-    return (str(value) if is_plain else type(value).__name__)[:LONGEST_WORDS]
 
 
 def is_refusal(body: bytes) -> bool:

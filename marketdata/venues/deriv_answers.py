@@ -14,8 +14,9 @@ from marketdata.core.instrument import FINEST, Grid
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import Trades
 from marketdata.venues.base import DayLevels, Listing
-from marketdata.venues.deriv_wire import BROKEN, S_US, Amount, Epoch, cut, parsed, ticks_of
+from marketdata.venues.deriv_wire import S_US, Amount, Epoch, ticks_of
 from marketdata.venues.dialog import Account, Balance
+from marketdata.venues.wire_json import BROKEN, cut, parsed
 
 LARGEST_STEP = Decimal(10**9)
 LARGEST_MONEY = Decimal(10**15)

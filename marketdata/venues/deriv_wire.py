@@ -17,6 +17,7 @@ from marketdata.core.errors import FrameError
 from marketdata.core.trades import EARLIEST_US, LATEST_US, Trades
 from marketdata.venues.base import Control, Received
 from marketdata.venues.dialog import Refusal, Rule
+from marketdata.venues.wire_json import BROKEN, cut, parsed
 
 S_US = 1_000_000
 # NaN, infinity, zero and negatives fail the bounds; no quote is near them.
@@ -24,9 +25,6 @@ Amount = Annotated[float, Meta(gt=0, lt=1e15)]
 # Whole seconds.
 Epoch = Annotated[int, Meta(ge=EARLIEST_US // S_US, lt=LATEST_US // S_US)]
 LARGEST_FRAME = 1 << 20
-LONGEST_WORDS = 200
-# What msgspec raises: text that is not UTF-8 and nesting without end come as Python's own errors.
-BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 T = TypeVar("T")
 # What a refused subscription is called: by its request, or as its ticks would be.
 OPENINGS = frozenset({"ticks", "tick"})
@@ -211,29 +209,3 @@ def ticks_of(times: Sequence[int], prices: Sequence[float]) -> Trades:
     is_buy = np.ones(len(epoch), np.bool_)
     ref = epoch.astype("S10")
     return Trades(epoch, epoch * S_US, np.asarray(prices, np.float64), ones, is_buy, ref)
-
-
-def parsed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
-    """Decode an answer. Raises FrameError."""
-    try:
-        return decoder.decode(body)
-    except BROKEN as error:
-        raise FrameError(_reason(error), cut(str(error)), body) from error
-
-
-SLUGS = {"missing required field": "field", " > ": "number", " < ": "number", " >= ": "number",
-         " <= ": "number", "out of range": "number"}  # fmt: skip
-
-
-def _reason(error: Exception) -> str:
-    words = str(error)
-    told = (slug for sign, slug in SLUGS.items() if sign in words)
-    kind = "type" if isinstance(error, msgspec.ValidationError) else "json"
-    return next(iter(told), kind)
-
-
-def cut(value: object) -> str:
-    """Return what a frame says in a length fit for people."""
-    # Whatever stands there: a frame of a megabyte must not become a log line of one.
-    is_plain = value is None or isinstance(value, str | int | float)
-    return (str(value) if is_plain else type(value).__name__)[:LONGEST_WORDS]
