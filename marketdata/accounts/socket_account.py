@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from marketdata.accounts.balance import Balances
 from marketdata.accounts.base import Account, Balance, Rights
-from marketdata.core.errors import BotCryptoError, FrameError
-from marketdata.core.events import Batch
-from marketdata.core.facts import Fact
-from marketdata.feeds.ingestor import FeedStatus
-from marketdata.feeds.link import Access
+from marketdata.core.errors import BotCryptoError
+from marketdata.feeds.link import Access, Nobody
 from marketdata.feeds.shared_connection import SharedConnection, running
 from marketdata.feeds.socket_client import SocketClient
 from marketdata.feeds.supervisor import Policy
@@ -134,35 +131,10 @@ class SocketAccount:
             self._venue.channel(),
             access.locate,
             (),
-            _Nobody(),
+            Nobody(),
             Policy(),
             lambda: time.time_ns() // 1000,
             login=access.login,
         )
         line.start()
         return line
-
-
-class _Nobody:
-    """Listens to a line of questions alone, on which nothing but answers comes."""
-
-    def opened(self, symbols: Sequence[str]) -> None:
-        """Pass over it."""
-
-    def closed(self, symbols: Sequence[str]) -> None:
-        """Pass over it."""
-
-    def trades(self, symbol: str, batch: Batch) -> None:
-        """Pass over it."""
-
-    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None:
-        """Pass over it."""
-
-    def replies(self, replies: Mapping[int, bytes]) -> None:
-        """Pass over it."""
-
-    def rejected(self, error: FrameError) -> None:
-        """Pass over it."""
-
-    def status(self, status: FeedStatus) -> None:
-        """Pass over it."""

@@ -146,7 +146,7 @@ def questions_line(
         channel,
         lambda: _public(venue, hosts, settings),
         (),
-        _Nobody(),
+        Nobody(),
         policy_of(settings),
         wall_us,
     )
@@ -154,22 +154,29 @@ def questions_line(
     return line
 
 
-class _Nobody:
-    """Takes what nobody asked for."""
+class Nobody:
+    """Listens to a line of questions alone, on which nothing but answers comes."""
 
-    def opened(self, symbols: Sequence[str]) -> None: ...
+    def opened(self, symbols: Sequence[str]) -> None:
+        """Pass over it."""
 
-    def trades(self, symbol: str, batch: Batch) -> None: ...
+    def trades(self, symbol: str, batch: Batch) -> None:
+        """Pass over it."""
 
-    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None: ...
+    def facts(self, facts: Sequence[tuple[str, Fact]]) -> None:
+        """Pass over it."""
 
-    def replies(self, replies: Mapping[int, bytes]) -> None: ...
+    def replies(self, replies: Mapping[int, bytes]) -> None:
+        """Pass over it."""
 
-    def rejected(self, error: FrameError) -> None: ...
+    def rejected(self, error: FrameError) -> None:
+        """Pass over it."""
 
-    def status(self, status: FeedStatus) -> None: ...
+    def status(self, status: FeedStatus) -> None:
+        """Pass over it."""
 
-    def closed(self, symbols: Sequence[str]) -> None: ...
+    def closed(self, symbols: Sequence[str]) -> None:
+        """Pass over it."""
 
 
 def policy_of(settings: Conf) -> Policy:
