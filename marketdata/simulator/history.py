@@ -207,7 +207,7 @@ class History:
         end_us = min(end_us, self.market.now_us() + 1)
         start_us = max(start_us, self._oldest_us())
         hours = range(start_us // HOUR_US, (end_us - 1) // HOUR_US + 1)
-        parts = [self._bars_of_hour(hour) for hour in hours]
+        parts = [self._bars_of_hour(hour, start_us) for hour in hours]
         return Bars.concat(parts or [Bars.of(Trades.empty(), self.market)]).between(
             start_us, end_us
         )
@@ -217,11 +217,13 @@ class History:
         first = self.market.after(self.market.first_id - 1, 1)
         return open_us(int(first.ts_us[0]), MINUTE_US)
 
-    def _bars_of_hour(self, hour: int) -> Bars:
+    def _bars_of_hour(self, hour: int, start_us: int) -> Bars:
+        """Return the bars of an hour; of one under way, those of the minutes from a time on."""
         begin, end = hour * HOUR_US, (hour + 1) * HOUR_US
         # At the end the clock itself must be past the hour, else a late trade would be lost.
         if self.market.now_us() < end:
-            return self._minutes(begin, end)
+            # Not kept: the candle under way is asked for again and again.
+            return self._minutes(max(begin, open_us(start_us, MINUTE_US)), end)
         if hour not in self._hours:
             self._hours[hour] = self._minutes(begin, end)
         return self._hours[hour]

@@ -199,3 +199,16 @@ def test_the_hours_of_a_recorded_day_equal_the_venues_own(shared_data):
         assert float(volume) == pytest.approx(float(row["volume"]), abs=1e-9)
         assert float(quote) == pytest.approx(float(row["quote_asset_volume"]), rel=1e-12)
         assert float(bought) == pytest.approx(float(row["taker_buy_base_asset_volume"]), abs=1e-9)
+
+
+def test_the_candle_under_way_costs_its_own_trades_not_the_hour(monkeypatch):
+    market = GeneratedMarket("BTCUSDT", 7, 2.0, HandClock(NOW))
+    history, opened = History(market), NOW // MINUTE * MINUTE
+    (first,) = history.candles("1m", opened, None, 1)
+    counted, slice = [], market.slice
+    monkeypatch.setattr(
+        market, "slice", lambda low, high: counted.append(high - low + 1) or slice(low, high)
+    )
+    assert history.candles("1m", opened, None, 1) == [first]
+    # Besides, a trade each for the oldest minute and for the price before the candle.
+    assert max(counted) == market.last_id - market.id_at(opened) + 1
