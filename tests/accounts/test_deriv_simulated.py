@@ -113,7 +113,9 @@ def test_what_cuts_left_out_is_had_from_history_and_the_same(simulator):
 
 
 def test_refusals_that_pass_are_passed_and_one_for_rate_is_respected(simulator):
-    with followed(simulator, "new", ("R_100",)) as (_, _, client):
+    with followed(simulator, "new", ("R_100",)) as (line, _, client):
+        # Else the subscription takes one of them.
+        until(lambda: line.is_live)
         simulator.faults.set("wrong_response", 2)
         assert len(client.newest("R_100")) == 5000
         assert client.retries == 2
