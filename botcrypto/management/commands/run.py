@@ -34,6 +34,13 @@ ROOMS = {
     "bybit_connector": "bybit",
     "deriv": "deriv",
 }
+# What the simulated venues know; their accounts are shown to staff as any other.
+DEMO_KEYS = {
+    "binance_api_key": "SIMKEY",
+    "binance_api_secret": "SIMSECRET",
+    "bybit_api_key": "SIMKEY",
+    "bybit_api_secret": "SIMSECRET",
+}
 OWN_SPELLING = {"deriv": ("cryBTCUSD", "R_100")}
 
 
@@ -153,6 +160,8 @@ def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:
     # Nobody's keys belong at a simulated venue.
     given |= {item.name: "" for item in fields(Conf) if item.metadata.get("secret")}
     given["api_key"] = settings.api_key
+    if label == "simulated":
+        given |= DEMO_KEYS
     if label == "replay":
         room, symbols = next(iter(address.venues.items()))
         source = next(source for source, name in ROOMS.items() if name == room)
