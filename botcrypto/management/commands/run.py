@@ -23,7 +23,7 @@ from marketdata.management.output import bad_argument, failed, refuse_bad_start
 # On loopback the venue's weight budget protects nobody; the page should be full at first sight.
 LOOPBACK_WEIGHT = 600_000
 # Trades per second and symbol: lively, and a whole day is fetched within a minute.
-DEMO_RATE = 8
+DEMO_RATE = 5
 DEMO_SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
 DEMO_SOURCES = ("binance_ws", "binance_futures", "bybit", "deriv")
 # The simulator's names of the venues behind feeds, and what it lists in a spelling of its own.
