@@ -152,12 +152,12 @@ def test_a_stale_snapshot_is_older_than_the_stream(live, dial):
 
 
 def test_who_comes_back_misses_what_the_fault_says(live, dial):
-    live.faults.set("skip_while_down", 40)
+    live.faults.set("skip_while_down", 20)
     first = dial(live, STREAM)
     last = ids(first, 5)[-1]
     first.close()
     eventually(lambda: not live.status()["clients"])
-    assert ids(dial(live, STREAM), 1)[0] > last + 40
+    assert ids(dial(live, STREAM), 1)[0] > last + 20
 
 
 def test_slow_frames_are_late(live, dial):

@@ -32,7 +32,7 @@ def until(socket, wanted, most=2000):
 
 
 def test_the_aggregates_of_the_stream_are_those_of_rest(live, dial):
-    got = events(dial(live, "/market/ws/btcusdt@aggTrade"), 300)
+    got = events(dial(live, "/market/ws/btcusdt@aggTrade"), 120)
     page = requests.get(
         f"{live.rest_url}/fapi/v1/aggTrades",
         params={"symbol": "BTCUSDT", "fromId": got[0]["a"], "limit": len(got)},
@@ -168,11 +168,11 @@ def test_marks_forced_orders_and_candles(live, dial):
 
 
 def test_raw_trades_have_placeholders_that_use_up_ids(live, dial):
-    got = events(dial(live, "/public/ws/btcusdt@trade"), 900)
+    got = events(dial(live, "/public/ws/btcusdt@trade"), 420)
     ids = [event["t"] for event in got]
-    assert ids == list(range(ids[0], ids[0] + 900))
+    assert ids == list(range(ids[0], ids[0] + 420))
     strangers = [event for event in got if event["X"] != "MARKET"]
-    assert 4 <= len(strangers) <= 5
+    assert 2 <= len(strangers) <= 3
     for event in strangers:
         assert event["X"] in {"NA", "INSURANCE_FUND"}
         assert (event["X"] == "NA") == (float(event["q"]) == 0) == (event["p"] == "0")
