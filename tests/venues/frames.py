@@ -19,13 +19,20 @@ TOLD = {"trades": [], "facts": [], "controls": [], "errors": [], "replies": {}}
 
 
 def _places():
-    """Return every venue, and every kind of one that is not its usual kind."""
+    """Return every venue, and every kind of one that is not its usual kind.
+
+    One that another feed hears in another way speaks the same words: it is tried once.
+    """
     kinds = {
         f"{source}.{variant}": venue
         for (source, variant), venue in VARIANTS.items()
         if venue is not VENUES[source]
     }
-    return VENUES | kinds
+    spoken = {}
+    for name, venue in (VENUES | kinds).items():
+        if not any(venue.channels is other.channels for other in spoken.values()):
+            spoken[name] = venue
+    return spoken
 
 
 PLACES = _places()
