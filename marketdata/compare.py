@@ -11,6 +11,7 @@ from typing import Any
 from marketdata import answers, live, rebuilt
 from marketdata.conf import conf
 from marketdata.context import DAY
+from marketdata.core.bar import Bar
 from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.instrument import Instrument
 from marketdata.core.pair import base_of, parts_of
@@ -24,6 +25,7 @@ from marketdata.metrics.vwap import vwap
 from marketdata.payload import iso, precision
 from marketdata.pipeline import Pipeline
 from marketdata.venues import VENUES, venue_of
+from marketdata.venues.base import Venue
 
 # So many columns fit a screen, and so many pairs a moment's work.
 MOST = 12
@@ -160,18 +162,25 @@ def day_of(pipeline: Pipeline, now_us: int) -> Day:
     """Return the day so far, in the thread that owns the pipeline; no profile is gone through."""
     scope, instrument = pipeline.context.scope(DAY, now_us), pipeline.instrument
     grid, bar, is_sized = instrument.grid, scope.bar, instrument.is_sized
+    coverage = pipeline.context.coverage(scope)
     return Day(
         instrument=instrument,
         as_of_us=now_us,
         last_us=scope.last_ts_us,
         trades=scope.trades,
-        open=grid.price(bar.open) if bar else None,
+        open=grid.price(bar.open) if bar and _is_begun(coverage, bar) else None,
         last=grid.price(bar.close) if bar else None,
         vwap=vwap(bar.notional, bar.lots, grid) if bar and is_sized else None,
         volume=grid.qty(bar.lots if bar else 0) if is_sized else None,
         delta=grid.qty(scope.delta.value().total) if is_sized else None,
-        coverage=pipeline.context.coverage(scope),
+        coverage=coverage,
     )
+
+
+def _is_begun(coverage: ScopeCoverage, bar: Bar) -> bool:
+    """Tell whether the first trade held is the day's first."""
+    lacks_first = bool(coverage.ranges) and coverage.ranges[0][0] < bar.first_id
+    return coverage.edges != "held" and not lacks_first
 
 
 def _row(name: Name, day: Day | None) -> Row:
@@ -207,10 +216,10 @@ def _newest_status(name: Name) -> FeedStatus | None:
 def source_states() -> dict[str, str]:
     """Return the state of each source's feed: that of the worst of its connections."""
     found = {source: STORED for source, _ in answers.names()}
-    for status in _statuses():
-        before = found.get(status.source, STORED)
-        if before == STORED or _rank(status.state) < _rank(before):
-            found[status.source] = status.state
+    for told in answers.health_answer()["connections"]:
+        before = found.get(told["source"], STORED)
+        if before == STORED or _rank(told["state"]) < _rank(before):
+            found[told["source"]] = told["state"]
     return found
 
 
@@ -227,8 +236,13 @@ def _spots(rows: Sequence[Row]) -> dict[str, Row]:
     return found
 
 
+def venue_now(source: str) -> Venue:
+    """Return the venue of a feed, in the kind that the settings choose."""
+    return venue_of(source, conf().hosts(source).variant)
+
+
 def _is_spot(source: str) -> bool:
-    venue = venue_of(source, conf().hosts(source).variant)
+    venue = venue_now(source)
     return venue.proof == "id_exact" and "funding" not in venue.series
 
 
@@ -238,7 +252,7 @@ def _payload(row: Row, spot: Row | None) -> dict[str, Any]:
     return {
         "symbol": symbol,
         "source": source,
-        "venue": VENUES[source].title,
+        "venue": venue_now(source).title,
         "base": base,
         "quote": quote,
         "state": row.state,

@@ -194,7 +194,8 @@ class Compared(Schema):
 
     Volume, delta and VWAP cannot be known of ticks without size and side (`is_sized`). `basis` is
     the price over that of the `reference` less one, while both are live. `coverage` is held over
-    expected trades, null where a hole of unknown size lies in the day: `holes` counts them.
+    expected trades, null where a hole of unknown size lies in the day: `holes` counts them. `open`
+    and `change` are null while the day's first trade is not held.
     """
 
     symbol: str

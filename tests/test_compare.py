@@ -170,6 +170,18 @@ def test_a_hole_of_unknown_size_makes_coverage_unknown(priced: House) -> None:
     assert (row["proof"], row["precision"]) == ("overlap", "degraded")
 
 
+def test_the_first_trade_held_is_not_the_open_while_earlier_ones_miss(house: House) -> None:
+    """Id 1 began the day; held are 3 and later, then all of them."""
+    pipeline = house.open(SPOT)
+    pipeline.context.set_edge(NEW_YEAR_US, 1)
+    house.feed(trades(3, [(30, 100.0, 1.0, True), (40, 101.0, 1.0, True)]), SPOT)
+    row = told(compare.compare_answer())["binance_ws:BTCUSDT"]
+    assert (row["open"], row["change"], row["missing"], row["price"]) == (None, None, 2, 101.0)
+    house.feed(trades(1, [(10, 98.0, 1.0, True), (20, 99.0, 1.0, True)]), SPOT)
+    row = told(compare.compare_answer())["binance_ws:BTCUSDT"]
+    assert (row["open"], row["change"], row["missing"]) == (98.0, 3.0, 0)
+
+
 def test_a_feed_that_hears_nothing_is_degraded(priced: House) -> None:
     assert told(compare.compare_answer())["binance_ws:BTCUSDT"]["precision"] == "exact"
     spoil(priced, "binance_ws", "backoff")
