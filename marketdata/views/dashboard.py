@@ -10,13 +10,12 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from marketdata import answers, live, readiness
+from marketdata import answers, compare, live, readiness
 from marketdata.conf import conf
 from marketdata.context import DAY
 from marketdata.models import Instrument
 from marketdata.publisher import PUSH_ROWS, PUSH_TIMEFRAMES
-from marketdata.venues import VENUES
-from marketdata.views import charts, links
+from marketdata.views import charts, links, market
 from marketdata.views.figures import (
     UNKNOWN,
     backfill_text,
@@ -41,6 +40,17 @@ STATES = {
     "backoff": "◌ venue reconnecting",
     "stopped": "■ stopped",
 }
+OF_TICKS = (
+    "this feed quotes prices without size or side: volume, delta and VWAP cannot be known; POC and "
+    "value area are of ticks, each counted as one, and say where price was, not what was traded"
+)
+COUNTS = {
+    "id_exact": "venue ids from the scope's first trade to its newest",
+    "overlap": "the venue does not number its trades one by one: what is fetched after a pause "
+    "must overlap with what is held, else there is a hole whose size nobody knows",
+    "cadence": "one tick is expected each time the venue's cadence is over",
+    "none": "nothing proves it",
+}
 
 
 @require_safe
@@ -54,8 +64,9 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         return unknown(request, error)
     page = {
         "asked": asked,
-        "venue": VENUES[asked.source].title,
+        "venue": compare.venue_now(asked.source).title,
         "instruments": links.instruments(asked),
+        "compare_url": links.beside(asked.symbol),
         "proof_url": links.proof(asked.source, asked.symbol),
         "timeframes": links.timeframes(asked),
         "chart": charts.state(),
@@ -103,6 +114,7 @@ def _content(asked: Asked) -> dict[str, Any]:
     candles = answers.candles_answer(*name, asked.timeframe, COUNT)["candles"]
     sessions = answers.sessions_answer(*name)["sessions"]
     day_open, told = day["levels"]["OPEN"], context["definition"]
+    proof = context["coverage"]["proof"]
     last = candles[-1]["close"] if candles else context["levels"]["LAST"]
     return {
         "context": context,
@@ -112,11 +124,12 @@ def _content(asked: Asked) -> dict[str, Any]:
         "ladder": ladder(context, last),
         "scopes": links.scopes(asked, sessions),
         "sessions": [_session(asked, item, context["as_of"]) for item in sessions],
-        "events": [_event(item) for item in answers.events_answer(*name, EVENTS)["events"]],
+        "events": [_event(item, proof) for item in answers.events_answer(*name, EVENTS)["events"]],
         "definition": _definition(context),
         "sketch": sketch(candles, context["levels"], places(told["tick_size"])),
         "timeframe": asked.timeframe,
         "health": _health(context["health"]),
+        "market": market.panel(name),
     }
 
 
@@ -131,8 +144,8 @@ def _session(asked: Asked, item: dict[str, Any], as_of: str) -> dict[str, Any]:
     }
 
 
-def _event(item: dict[str, Any]) -> dict[str, str]:
-    return {"kind": item["kind"], "time": clock(item["ts"]), "text": event_text(item)}
+def _event(item: dict[str, Any], proof: str) -> dict[str, str]:
+    return {"kind": item["kind"], "time": clock(item["ts"]), "text": event_text(item, proof)}
 
 
 def _connections() -> list[dict[str, Any]]:
@@ -171,7 +184,9 @@ def _definition(context: dict[str, Any]) -> list[tuple[str, str]]:
     told, row = context["definition"], float(conf().profile_tick_size)
     rule = {"two_row": "two rows at a time", "one_row": "one row at a time"}
     tied = ", as it is now" if told["poc_is_tied"] else ""
+    ticks = [("Ticks", OF_TICKS)] if told["basis"] == "ticks" else []
     return [
+        *ticks,
         ("VWAP", "Σ price × quantity ÷ Σ quantity since the anchor; σ is weighted by volume"),
         (
             "Value area",
@@ -191,12 +206,13 @@ def _definition(context: dict[str, Any]) -> list[tuple[str, str]]:
             "asset; its low and high after each trade, 0 before the first",
         ),
         ("Previous day", f"from {told['previous_day'] or 'nowhere: unknown'}"),
-        (
-            "Coverage",
-            "venue ids from the scope's first trade to its newest; the first id is known from "
-            f"{_edges(context['coverage']['edges'])}",
-        ),
+        ("Coverage", _covered(context["coverage"])),
     ]
+
+
+def _covered(coverage: dict[str, Any]) -> str:
+    told = COUNTS.get(coverage["proof"], "")
+    return f"{told}; the beginning is known from {_edges(coverage['edges'])}"
 
 
 def _plain(step: float) -> str:
@@ -219,9 +235,16 @@ def _bars(context: dict[str, Any]) -> dict[str, float]:
     return {
         "session": (now - start) / (end - start),
         "bought": context["buy_volume"] / volume if volume else 0.5,
-        "delta": (context["cumulative_delta"] - low) / (high - low) if high > low else 0.5,
+        "delta": _between(low, context["cumulative_delta"], high),
         "covered": context["coverage"]["ratio"] or 0.0,
     }
+
+
+def _between(low: float | None, value: float | None, high: float | None) -> float:
+    """Return where a value lies between two others; the middle where that means nothing."""
+    if low is None or value is None or high is None or high <= low:
+        return 0.5
+    return (value - low) / (high - low)
 
 
 def _seconds(iso: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from marketdata.payload import iso
@@ -41,6 +41,9 @@ PROOFS = {
     "cadence": "by cadence only",
     "none": "none",
 }
+# Whose trades are numbered one by one; of others a jump in numbers, which are ours, counts nothing.
+COUNTED = "id_exact"
+NO_SIZE = "no size"
 # What happened to some trades, by the kind of event.
 OF_TRADES = {
     "gap": "missing",
@@ -70,6 +73,7 @@ class Level:
     price: str
     distance: Figure
     share: str
+    is_estimated: bool = False
 
 
 def places(step: float) -> int:
@@ -144,9 +148,17 @@ def ladder(context: dict[str, Any], last: float | None) -> list[Level]:
     known, decimals = prices(context["levels"], last), places(context["definition"]["tick_size"])
     rows = [(known[name], at, name, label, title) for at, (name, label, title) in enumerate(LEVELS)]
     rows.sort(key=lambda row: (row[0] is None, -(row[0] or 0.0), row[1]))
-    return [
+    found = [
         _level(name, label, title, price, last, decimals) for price, _, name, label, title in rows
     ]
+    return [_told(level, context) for level in found] if context["estimated"] else found
+
+
+def _told(level: Level, context: dict[str, Any]) -> Level:
+    """Say of a level of ticks that it is estimated, or cannot be known."""
+    if level.name.startswith("VWAP"):
+        return replace(level, distance=Figure(NO_SIZE, FLAT), share="")
+    return replace(level, is_estimated=level.name in context["estimated"])
 
 
 def _level(
@@ -226,22 +238,48 @@ def _flow(context: dict[str, Any]) -> dict[str, Figure]:
         "bought_share": Figure(UNKNOWN if bought is None else f"{bought:.1f} %"),
         "sold_share": Figure(UNKNOWN if sold is None else f"{sold:.1f} %"),
         "trades": Figure(number(context["trades"], 0)),
+        **_sizes(context),
         **deltas,
+    }
+
+
+def _sizes(context: dict[str, Any]) -> dict[str, Figure]:
+    """Return what volume and delta are of, or why there are none."""
+    if not context["estimated"]:
+        return {
+            "trades_of": Figure("trades"),
+            "delta_of": Figure("buying less selling volume"),
+        }
+    ticks = signed(context["ticks"]["delta"], 0)
+    return {
+        "trades_of": Figure(f"ticks, {NO_SIZE}"),
+        "delta_of": Figure(f"{NO_SIZE}, no side; ticks up less down {ticks}, estimated"),
     }
 
 
 def _coverage(coverage: dict[str, Any]) -> dict[str, Figure]:
     sources = " · ".join(f"{name} {count:,}" for name, count in sorted(coverage["sources"].items()))
-    missing = coverage["missing"]
+    missing, expected = coverage["missing"], coverage["expected"]
+    state = "whole" if missing == 0 else "hole"
+    is_known = missing is not None
     return {
-        "coverage": Figure(covered(coverage["ratio"]), "hole" if missing else "whole"),
+        "coverage": Figure(covered(coverage["ratio"]) if is_known else "unknown", state),
         "held": Figure(number(coverage["held"], 0)),
-        "expected": Figure(number(coverage["expected"], 0)),
-        "missing": Figure(number(missing, 0), "hole" if missing else "whole"),
-        "holes": Figure(holes(coverage["ranges"])),
+        "expected": Figure("an unknown number" if expected is None else number(expected, 0)),
+        "missing": Figure(f"{number(missing, 0)} missing" if is_known else lack(coverage), state),
+        "holes": Figure(lack(coverage)),
         "proof": Figure(PROOFS.get(coverage["proof"], coverage["proof"])),
         "sources": Figure(sources or UNKNOWN),
     }
+
+
+def lack(coverage: dict[str, Any]) -> str:
+    """Return what is missing: ids where the venue numbers its trades, else how many holes."""
+    count, missing = coverage["holes"], coverage["missing"]
+    if coverage["proof"] == COUNTED or not count:
+        return holes(coverage["ranges"])
+    size = "size unknown" if missing is None else f"{number(missing, 0)} missing"
+    return f"{number(count, 0)} hole{'s' * (count != 1)}, {size}"
 
 
 def holes(ranges: list[list[int]]) -> str:
@@ -271,23 +309,33 @@ def backfill_text(ready: dict[str, Any]) -> str:
     return text if left is None else f"{text}, {math.ceil(left):,} s left"
 
 
-def event_text(event: dict[str, Any]) -> str:
+def event_text(event: dict[str, Any], proof: str = COUNTED) -> str:
     """Return what an event tells, in words."""
     detail = event["detail"]
     match event["kind"]:
         case kind if kind in OF_TRADES:
-            count = number(detail["last_id"] - detail["first_id"] + 1, 0)
-            return f"{count} trades {OF_TRADES[kind]}, ids {detail['first_id']}–{detail['last_id']}"
+            return _of_trades(kind, detail, proof)
         case "session_change":
             return f"session {detail['from']} → {detail['to']}"
         case "day_roll":
             return "a new UTC day begins"
         case "restated":
             return restated_text(detail)
+        case "left_out":
+            return f"{number(detail['trades'], 0)} trades left out by the feed"
         case "grid_refined":
             return f"finer grid: tick {detail['tick']}, lot {detail['lot']}"
         case kind:
             return str(kind).replace("_", " ")
+
+
+def _of_trades(kind: str, detail: dict[str, Any], proof: str) -> str:
+    if proof == COUNTED:
+        count = number(detail["last_id"] - detail["first_id"] + 1, 0)
+        return f"{count} trades {OF_TRADES[kind]}, ids {detail['first_id']}–{detail['last_id']}"
+    if kind == "hole_exchange_side":
+        return "nothing is missing: the venue has no trade there"
+    return f"an unknown number of trades {OF_TRADES[kind]}"
 
 
 def restated_text(detail: dict[str, Any]) -> str:

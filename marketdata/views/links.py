@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from django.urls import reverse
 
-from marketdata import answers
+from marketdata import answers, compare
 from marketdata.context import CURRENT, DAY
+from marketdata.core.pair import base_of
 from marketdata.core.timeframe import TIMEFRAMES
 from marketdata.feeds.flow import Name
-from marketdata.venues import VENUES
 
 SHOWN_TIMEFRAMES = ("1m", "5m", "15m", "1h")
+# Words and shapes of a source's feed, as `feeds.js` has them.
+FEEDS = {
+    "live": "● live",
+    "connecting": "◌ connecting",
+    "stale": "▲ silent",
+    "backoff": "◌ reconnecting",
+    "stopped": "■ stopped",
+    "stored": "■ stored",
+}
 SCOPE_TITLES = {DAY: "UTC day", CURRENT: "Current"}
 
 
@@ -44,27 +54,49 @@ def proof(source: str, symbol: str, **more: str) -> str:
     return f"{reverse('proof')}?{urlencode({'symbol': symbol, 'source': source, **more})}"
 
 
+def side_by_side(names: Sequence[Name]) -> str:
+    """Return the URL of a comparison."""
+    query = {"symbols": ",".join(map(":".join, names))}
+    return f"{reverse('compare')}?{urlencode(query, safe=':,')}"
+
+
+def beside(symbol: str) -> str:
+    """Return the URL that compares all that trades the same, where there is more than one."""
+    names = compare.of_base(base_of(symbol))
+    return side_by_side(names) if len(names) > 1 else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A choice of a switcher."""
+    """A choice of a switcher; of an instrument `title` is its venue's, `state` that of its feed."""
 
     name: str
     title: str
     url: str
     is_chosen: bool
+    source: str = ""
+    state: str = ""
+
+    @property
+    def word(self) -> str:
+        """The state of the feed for people."""
+        return FEEDS.get(self.state, self.state)
 
 
 def instruments(asked: Asked | None = None) -> list[Link]:
-    """Return every instrument there is, the one asked for marked."""
-    return [_instrument(name, asked) for name in answers.names()]
+    """Return every instrument there is, by venue, the one asked for marked."""
+    states, names = compare.source_states(), answers.names()
+    sources = list(dict.fromkeys(source for source, _ in names))
+    ordered = sorted(names, key=lambda name: sources.index(name[0]))
+    return [_instrument(name, asked, states[name[0]]) for name in ordered]
 
 
-def _instrument(name: Name, asked: Asked | None) -> Link:
+def _instrument(name: Name, asked: Asked | None, state: str) -> Link:
     source, symbol = name
     chosen = asked or Asked(source, symbol, DAY, "1m")
     url = chosen.url(source=source, symbol=symbol)
     is_chosen = asked is not None and name == (asked.source, asked.symbol)
-    return Link(symbol, VENUES[source].title, url, is_chosen)
+    return Link(symbol, compare.venue_now(source).title, url, is_chosen, source, state)
 
 
 def timeframes(asked: Asked) -> list[Link]:

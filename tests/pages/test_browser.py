@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -22,7 +23,7 @@ from marketdata.views.figures import (
     ladder,
 )
 from tests.pages.conftest import STRANGE
-from tests.pages.test_figures import BACKFILLS, CONNECTIONS, EMPTY, NOTHING
+from tests.pages.test_figures import BACKFILLS, CONNECTIONS, EMPTY, HOLES, NOTHING, TICKS
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or "/usr/bin/chromium"
@@ -251,6 +252,9 @@ CONTEXTS = [
         1.3e-05,
         1.23e-05,
     ),
+    (TICKS, 100.0, 103.0),
+    ({**EMPTY, "coverage": HOLES}, None, 1.0),
+    ({**EMPTY, "coverage": {**HOLES, "holes": 1, "missing": 0, "expected": 5}}, None, None),
 ]
 EVENTS = [
     {"kind": "gap", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},
@@ -259,6 +263,7 @@ EVENTS = [
     {"kind": "day_roll", "ts": "", "detail": {}},
     {"kind": "grid_refined", "ts": "", "detail": {"tick": "0.001", "lot": "1"}},
     {"kind": "feed_state", "ts": "", "detail": {}},
+    {"kind": "left_out", "ts": "", "detail": {"trades": 1200, "refs": []}},
     {"kind": "hole_exchange_side", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},
     {"kind": "hole_permanent", "ts": "", "detail": {"first_id": 5, "last_id": 6}},
     *(
@@ -289,7 +294,8 @@ def test_browser_says_what_the_server_says(visit):
             contexts.map(([context, dayOpen, last]) => [
               say.figures(context, dayOpen, last), say.ladder(context, last),
             ]),
-            events.map(say.eventText),
+            events.map((event) => say.eventText(event)),
+            events.map((event) => say.eventText(event, "overlap")),
             backfills.map(say.backfillText),
             connections.map(say.connectionText),
           ];
@@ -312,7 +318,13 @@ def test_browser_says_what_the_server_says(visit):
             for row in ladder(context, last)
         ]
         expected.append([texts, rows])
-    texts = ((event_text, EVENTS), (backfill_text, BACKFILLS), (connection_text, CONNECTIONS))
+    unnumbered = partial(event_text, proof="overlap")
+    texts = (
+        (event_text, EVENTS),
+        (unnumbered, EVENTS),
+        (backfill_text, BACKFILLS),
+        (connection_text, CONNECTIONS),
+    )
     assert told == [expected, *([say(item) for item in items] for say, items in texts)]
 
 

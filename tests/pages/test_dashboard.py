@@ -36,7 +36,9 @@ def test_numbers_of_the_day(client, running, texts):
         "coverage": "66.6666 %",
         "held": "4",
         "expected": "6",
-        "missing": "2",
+        "missing": "2 missing",
+        "trades_of": "trades",
+        "delta_of": "buying less selling volume",
         "holes": "13–14 (2)",
         "precision": "▲ degraded",
     }

@@ -83,6 +83,7 @@ def test_holes_newest_first():
         ("day_roll", {}, "a new UTC day begins"),
         ("grid_refined", {"tick": "0.001", "lot": "1"}, "finer grid: tick 0.001, lot 1"),
         ("feed_state", {}, "feed state"),
+        ("left_out", {"trades": 1200, "refs": []}, "1,200 trades left out by the feed"),
         (
             "hole_exchange_side",
             {"first_id": 5, "last_id": 6, "reason": "the venue does not have them"},
@@ -179,12 +180,14 @@ EMPTY = {
         "expected": 0,
         "held": 0,
         "missing": 0,
+        "holes": 0,
         "ratio": None,
         "proof": "id_exact",
         "ranges": [],
         "sources": {},
     },
     "definition": {"tick_size": 0.01, "lot_size": 1e-05},
+    "estimated": [],
     "precision": "exact",
 }
 
@@ -195,6 +198,60 @@ def test_nothing_is_shown_as_nothing():
     assert shown == {"price": "–", "change": "■ –", "coverage": "–", "bought_share": "–"}
     assert {row.price for row in ladder(EMPTY, None)} == {"–"}
     assert (found["session"].text, found["session_note"].text) == ("Off hours", "")
+
+
+TICKS = {
+    **EMPTY,
+    "levels": {**NOTHING, "POC": 103.0, "VAH": 104.0, "VAL": 101.0, "OPEN": 100.0},
+    **dict.fromkeys(
+        ("volume", "buy_volume", "sell_volume", "cumulative_delta", "delta_min", "delta_max")
+    ),
+    "trades": 41502,
+    "ticks": {"count": 41502, "delta": -358.0},
+    "estimated": ["POC", "VAH", "VAL", "volume_profile", "ticks.delta"],
+    "coverage": {**EMPTY["coverage"], "proof": "cadence", "expected": 41505, "held": 41502,
+                 "missing": 3, "holes": 1, "ratio": 41502 / 41505, "ranges": [[1 << 40, 1 << 41]]},
+}  # fmt: skip
+HOLES = {
+    **EMPTY["coverage"], "proof": "overlap", "expected": None, "held": 1135, "missing": None,
+    "holes": 2, "ranges": [[5, 1 << 41], [1 << 42, 1 << 43]],
+}  # fmt: skip
+
+
+def test_ticks_have_no_size_and_say_so():
+    found = {name: figure.text for name, figure in figures(TICKS, 100.0, 103.0).items()}
+    unknown = ("volume", "bought", "sold", "bought_share", "delta", "delta_min", "delta_max")
+    assert {found[name] for name in unknown} == {"–"}
+    assert found["trades_of"] == "ticks, no size"
+    assert found["delta_of"] == "no size, no side; ticks up less down −358, estimated"
+    assert (found["missing"], found["holes"]) == ("3 missing", "1 hole, 3 missing")
+    rows = {row.name: row for row in ladder(TICKS, 103.0)}
+    assert (rows["VWAP"].price, rows["VWAP"].distance.text) == ("–", "no size")
+    assert rows["VWAP+1"].distance.text == "no size"
+    assert [rows[name].is_estimated for name in ("POC", "VAH", "OPEN", "VWAP")] == [
+        True, True, False, False,
+    ]  # fmt: skip
+
+
+def test_a_hole_of_unknown_size_is_told_without_numbers():
+    found = figures({**EMPTY, "coverage": HOLES}, None, None)
+    assert found["missing"].text == found["holes"].text == "2 holes, size unknown"
+    assert (found["coverage"].text, found["coverage"].side) == ("unknown", "hole")
+    assert (found["held"].text, found["expected"].text) == ("1,135", "an unknown number")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("gap", "an unknown number of trades missing"),
+        ("gap_closed", "an unknown number of trades refilled"),
+        ("hole_permanent", "an unknown number of trades given up"),
+        ("hole_exchange_side", "nothing is missing: the venue has no trade there"),
+    ],
+)
+def test_jumps_in_numbers_of_ours_count_nothing(kind, text):
+    event = {"kind": kind, "ts": "", "detail": {"first_id": 5, "last_id": 1 << 40}}
+    assert event_text(event, "overlap") == text
 
 
 def test_ladder_goes_by_price_and_ends_with_the_unknown():

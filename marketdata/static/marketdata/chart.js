@@ -22,10 +22,11 @@ const seconds = (iso) => Date.parse(iso) / 1000;
 const utc = (time) => `${new Date(time * 1000).toISOString().slice(0, 16).replace("T", " ")} UTC`;
 
 export class Chart {
-  constructor(library, element, { tick, lot, legend }) {
+  constructor(library, element, { tick, lot, legend, basis }) {
     this.decimals = places(tick);
     this.lots = places(lot);
     this.legend = legend;
+    this.unknown = basis === "ticks" ? ": ticks have no size and no side" : "";
     this.rows = new Map();
     this.anchored = 0;
     this.lines = {};
@@ -71,7 +72,7 @@ export class Chart {
     }
     this.titles = ["", "Δ per candle", "cumulative Δ"].map((text, at) => at === 0
       ? null
-      : library.createTextWatermark(panes[at], watermark(text)));
+      : library.createTextWatermark(panes[at], watermark(`${text}${this.unknown}`)));
   }
 
   overlays() {
@@ -80,7 +81,7 @@ export class Chart {
       font: `11px ${FONT}`,
     });
     this.profile = new Profile({
-      buy: colour("buy"), sell: colour("sell"), poc: colour("poc"),
+      buy: colour("buy"), sell: colour("sell"), tick: colour("area"), poc: colour("poc"),
     });
     this.candles.attachPrimitive(this.bands);
     this.candles.attachPrimitive(this.profile);
@@ -201,8 +202,7 @@ export class Chart {
     const held = row.coverage === null ? "" : `held ${covered(row.coverage)}`;
     this.legend.textContent = [
       utc(at), `O ${price("open")}`, `H ${price("high")}`, `L ${price("low")}`,
-      `C ${price("close")}`, `V ${number(row.volume, short(row.volume))}`,
-      `Δ ${signed(row.delta, short(row.delta))}`, held,
+      `C ${price("close")}`, ...sizes(row), held,
     ].join("  ");
   }
 
@@ -213,9 +213,15 @@ export class Chart {
 }
 
 const ohlc = ({ open, high, low, close }) => ({ open, high, low, close });
-const bar = (time, { delta }) => ({
-  time, value: delta, color: colour(delta < 0 ? "sell" : "buy"),
-});
+// Of ticks without side there is no delta.
+const bar = (time, { delta }) => (delta === null
+  ? { time }
+  : { time, value: delta, color: colour(delta < 0 ? "sell" : "buy") });
+
+function sizes({ volume, delta, trades }) {
+  if (volume === null) return [`${number(trades, 0)} ticks, no size`];
+  return [`V ${number(volume, short(volume))}`, `Δ ${signed(delta, short(delta))}`];
+}
 
 // Fewer decimals for larger volumes, so that axes stay narrow.
 function short(volume) {
@@ -233,7 +239,7 @@ export function walk(rows, { start, end, levels, volume, cumulative_delta: total
   let notional = (levels.VWAP ?? 0) * volume;
   for (const time of [...rows.keys()].reverse()) {
     if (time >= until) continue;
-    if (time < from || points.length >= count || lots <= volume * 1e-12) break;
+    if (time < from || points.length >= count || !(lots > volume * 1e-12)) break;
     const row = rows.get(time);
     points.push({ time, cvd, vwap: notional / lots });
     cvd -= row.delta;

@@ -19,6 +19,9 @@ const PROOFS = {
   cadence: "by cadence only",
   none: "none",
 };
+// Whose trades are numbered one by one; of others a jump in numbers, which are ours, counts nothing.
+const COUNTED = "id_exact";
+const NO_SIZE = "no size";
 // What happened to some trades, by the kind of event.
 const OF_TRADES = {
   gap: "missing",
@@ -96,7 +99,14 @@ export function ladder(context, last) {
     if ((a.value === null) !== (b.value === null)) return a.value === null ? 1 : -1;
     return (b.value ?? 0) - (a.value ?? 0) || a.at - b.at;
   });
-  return rows.map(({ name, value }) => level(name, value, last, decimals));
+  const found = rows.map(({ name, value }) => level(name, value, last, decimals));
+  return context.estimated.length ? found.map(told) : found;
+}
+
+// Of ticks without size some levels cannot be known.
+function told(row) {
+  if (!row.name.startsWith("VWAP")) return row;
+  return { ...row, distance: { text: NO_SIZE, side: "flat" }, share: "" };
 }
 
 function level(name, value, last, decimals) {
@@ -165,27 +175,49 @@ function flowFigures(context) {
     bought_share: figure(bought === null ? UNKNOWN : `${bought.toFixed(1)} %`),
     sold_share: figure(sold === null ? UNKNOWN : `${sold.toFixed(1)} %`),
     trades: figure(number(context.trades, 0)),
+    ...sizeFigures(context),
     delta: delta(context.cumulative_delta),
     delta_min: delta(context.delta_min),
     delta_max: delta(context.delta_max),
   };
 }
 
+// What volume and delta are of, or why there are none.
+function sizeFigures({ estimated, ticks }) {
+  if (!estimated.length) {
+    return { trades_of: figure("trades"), delta_of: figure("buying less selling volume") };
+  }
+  const up = signed(ticks.delta, 0);
+  return {
+    trades_of: figure(`ticks, ${NO_SIZE}`),
+    delta_of: figure(`${NO_SIZE}, no side; ticks up less down ${up}, estimated`),
+  };
+}
+
 function coverageFigures(coverage) {
-  const whole = coverage.missing ? "hole" : "whole";
+  const { missing, expected } = coverage;
+  const whole = missing === 0 ? "whole" : "hole";
+  const known = missing !== null;
   const sources = Object.entries(coverage.sources)
     .sort(([a], [b]) => (a < b ? -1 : 1))
     .map(([name, count]) => `${name} ${number(count, 0)}`)
     .join(" · ");
   return {
-    coverage: figure(covered(coverage.ratio), whole),
+    coverage: figure(known ? covered(coverage.ratio) : "unknown", whole),
     held: figure(number(coverage.held, 0)),
-    expected: figure(number(coverage.expected, 0)),
-    missing: figure(number(coverage.missing, 0), whole),
-    holes: figure(holes(coverage.ranges)),
+    expected: figure(expected === null ? "an unknown number" : number(expected, 0)),
+    missing: figure(known ? `${number(missing, 0)} missing` : lack(coverage), whole),
+    holes: figure(lack(coverage)),
     proof: figure(PROOFS[coverage.proof] ?? coverage.proof),
     sources: figure(sources || UNKNOWN),
   };
+}
+
+// Ids where the venue numbers its trades, else how many holes.
+function lack({ proof, ranges, holes: count, missing }) {
+  if (proof === COUNTED || !count) return holes(ranges);
+  const size = missing === null ? "size unknown" : `${number(missing, 0)} missing`;
+  return `${number(count, 0)} hole${count === 1 ? "" : "s"}, ${size}`;
 }
 
 function holes(ranges) {
@@ -209,8 +241,12 @@ export function backfillText({ backfill_status: status, backfill_progress: progr
   return left === null ? text : `${text}, ${number(Math.ceil(left), 0)} s left`;
 }
 
-export function eventText({ kind, detail }) {
+export function eventText({ kind, detail }, proof = COUNTED) {
   const trades = OF_TRADES[kind];
+  if (kind === "hole_exchange_side" && proof !== COUNTED) {
+    return "nothing is missing: the venue has no trade there";
+  }
+  if (trades && proof !== COUNTED) return `an unknown number of trades ${trades}`;
   if (trades) {
     const count = number(detail.last_id - detail.first_id + 1, 0);
     return `${count} trades ${trades}, ids ${detail.first_id}–${detail.last_id}`;
@@ -219,6 +255,7 @@ export function eventText({ kind, detail }) {
     case "session_change": return `session ${detail.from} → ${detail.to}`;
     case "day_roll": return "a new UTC day begins";
     case "restated": return restatedText(detail);
+    case "left_out": return `${number(detail.trades, 0)} trades left out by the feed`;
     case "grid_refined": return `finer grid: tick ${detail.tick}, lot ${detail.lot}`;
     default: return kind.replaceAll("_", " ");
   }

@@ -1,4 +1,5 @@
-// The keyboard: digits choose timeframes, s the next scope, r resets the chart, ? explains.
+// The keyboard: digits choose timeframes, s the next scope, i the next instrument, r resets the
+// chart, ? explains.
 
 const sheet = document.querySelector("#keys");
 const names = (kind) => [...document.querySelectorAll(`.switch a[data-${kind}]`)]
@@ -20,8 +21,15 @@ export function listen({ choose, asked, reset }) {
     else if (sheet.open) return;
     else if (timeframe) choose({ timeframe });
     else if (event.key === "s") choose({ scope: next(names("scope"), asked.scope) });
+    else if (event.key === "i") step();
     else if (event.key === "r") reset();
   });
+}
+
+function step() {
+  const links = [...document.querySelectorAll(".instruments [data-symbol]")];
+  const now = links.findIndex((link) => link.hasAttribute("aria-current"));
+  if (links.length > 1) location.assign(links[(now + 1) % links.length].href);
 }
 
 function toggle() {

@@ -53,10 +53,12 @@ export class Profile extends Overlay {
   row(context, right, row, wide, top, height) {
     const { VAL, VAH, POC } = this.levels;
     const inside = row.price + this.height > VAL && row.price < VAH;
+    // Ticks without side have one colour.
+    if (row.buy_vol === null) row = { ...row, buy_vol: 0, sell_vol: row.volume, one: true };
     const sold = row.sell_vol * wide;
     const bought = row.buy_vol * wide;
     context.globalAlpha = inside ? 0.55 : 0.22;
-    context.fillStyle = this.colours.sell;
+    context.fillStyle = row.one ? this.colours.tick : this.colours.sell;
     context.fillRect(right - sold, top, sold, height);
     context.fillStyle = this.colours.buy;
     context.fillRect(right - sold - bought, top, bought, height);

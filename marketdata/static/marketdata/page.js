@@ -1,6 +1,8 @@
 // The live page: one stream, one chart, one set of texts.
 
 import { Chart } from "./chart.js";
+import { aim, paintFeeds, reveal } from "./feeds.js";
+import { follow } from "./follow.js";
 import { listen } from "./keys.js";
 import { showLink } from "./link.js";
 import { addEvent, paint, paintBackfill, paintConnections, paintSessions } from "./paint.js";
@@ -82,6 +84,7 @@ async function takeStored() {
 
 function health(message) {
   paintConnections(message.connections);
+  paintFeeds(message.connections);
   const own = message.connections.find((item) => (
     item.source === asked.source && item.symbol.split(",").includes(asked.symbol)));
   if (own && context) {
@@ -91,13 +94,13 @@ function health(message) {
 }
 
 function happened(event) {
-  addEvent(event);
+  addEvent(event, desk.dataset.proof);
   if (event.kind === "gap" || event.kind === "gap_closed") reloadSoon();
 }
 
 // What changes with trades that are not live.
 const filled = ({ coverage }) => (
-  `${coverage.missing} ${coverage.held - (coverage.sources.live ?? 0)}`);
+  `${coverage.missing} ${coverage.holes} ${coverage.held - (coverage.sources.live ?? 0)}`);
 
 // Asks how far it is until it is over.
 async function followBackfill() {
@@ -176,6 +179,7 @@ async function openChart() {
   chart = new Chart(library, box, {
     tick: Number(desk.dataset.tick),
     lot: Number(desk.dataset.lot),
+    basis: desk.dataset.basis,
     legend: document.querySelector("#legend"),
   });
   await Promise.all([loadCandles(), loadSessions()]);
@@ -202,6 +206,7 @@ function choose(changes) {
     if (chosen) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
+  aim(pageUrl);
   stream.open(`/ws/context/?${query()}`);
 }
 
@@ -219,6 +224,9 @@ document.addEventListener("visibilitychange", () => {
   draw();
 });
 
+reveal();
+const market = document.querySelector("#market");
+if (market) follow(market);
 listen({ choose, asked, reset: () => chart?.reset() });
 setInterval(show, 250);
 stream.open(`/ws/context/?${query()}`);

@@ -84,7 +84,7 @@ export function paintSessions(sessions, asOf, url) {
   body?.replaceChildren(...fresh);
 }
 
-export function addEvent(event) {
+export function addEvent(event, proof) {
   const list = document.querySelector("#events");
   if (!list) return;
   list.querySelector(".none")?.remove();
@@ -92,7 +92,7 @@ export function addEvent(event) {
   const time = document.createElement("time");
   time.textContent = clock(event.ts);
   item.dataset.kind = event.kind;
-  item.append(time, ` ${eventText(event)}`);
+  item.append(time, ` ${eventText(event, proof)}`);
   list.prepend(item);
   while (list.children.length > EVENTS) list.lastElementChild.remove();
 }
