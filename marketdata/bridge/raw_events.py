@@ -130,7 +130,10 @@ def convert(
     events = made.events()
     if not len(events):
         names = ", ".join(path.name for path in paths)
-        raise BadInputError(f"frames of {symbol} at {venue.title} expected in {names}, seen none")
+        raise BadInputError(
+            f"frames of {symbol} at {venue.title}, received in the time asked for, expected in "
+            f"{names}, seen none"
+        )
     moved, lift = lifted(events, base_latency_ns)
     rows = ordered(moved)
     about = {
@@ -221,9 +224,9 @@ class _Conversion:
         for line in lines:
             if line.local_ns >= self.end_ns:
                 break
-            self._now_ns = line.local_ns
             if not self._is_begun and line.local_ns >= self.start_ns:
                 self._begin()
+            self._now_ns = line.local_ns
             self._take(line.frame)
             if len(self._rows) >= BATCH_ROWS:
                 self._pack()
@@ -236,6 +239,7 @@ class _Conversion:
     def _begin(self) -> None:
         """Begin the window with the book as it stands."""
         self._is_begun = True
+        self._now_ns = self.start_ns
         if self._sync is not None and self._sync.is_synced:
             self._say_book(self._sync)
 

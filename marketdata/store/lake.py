@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
@@ -181,6 +181,44 @@ class Draft:
             column_encoding=DELTA,
             write_page_checksum=True,
         )
+
+
+def put_table(
+    path: Path,
+    kinds: Mapping[str, str],
+    parts: Iterable[Mapping[str, Sequence[Any]]],
+    about: Mapping[str, str],
+) -> None:
+    """Write any table as a whole file, or none.
+
+    Parameters
+    ----------
+    kinds : mapping of str to {"int", "float", "bool", "text"}
+        Columns in order; None in them is null.
+    parts : iterable of mapping of str to sequence
+        Rows, column by column.
+    about : mapping of str to str
+        The footer's entries.
+    """
+    import pyarrow as arrow
+    from pyarrow import parquet
+
+    types = {"int": arrow.int64(), "float": arrow.float64(), "bool": arrow.bool_()}
+    schema = arrow.schema([(name, types.get(kind, arrow.string())) for name, kind in kinds.items()])
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with parquet.ParquetWriter(partial, schema, compression="zstd") as file:
+            for part in parts:
+                columns = [
+                    arrow.array(part[name], field.type)
+                    for name, field in zip(kinds, schema, strict=True)
+                ]
+                file.write_batch(arrow.record_batch(columns, schema=schema))
+            file.add_key_value_metadata(dict(about))
+        put_in_place(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def put_in_place(partial: Path, path: Path) -> None:
