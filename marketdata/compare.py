@@ -101,6 +101,7 @@ def compare_answer(symbols: Sequence[str] = ()) -> dict[str, Any]:
             "least_seconds": leading.LEAST_SECONDS,
             "least_correlation": leading.LEAST_CORRELATION,
             "chance": leading.CHANCE,
+            "clear": leading.CLEAR,
             "confirmed_s": CONFIRMED_US // SECOND_US,
         },
     }

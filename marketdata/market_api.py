@@ -247,6 +247,7 @@ class LeadOfPair(Schema):
             "no correlation",
             "no more than chance",
             "within one second",
+            "no clear order",
         ]
         | None
     )
@@ -257,8 +258,9 @@ class LeadDefinition(Schema):
 
     Returns of the last prices of each second (`step_s`) over `window_s`, correlated at lags up to
     `most_lag_s` both ways. A leader needs `least_seconds` pairs of returns, a correlation of
-    `least_correlation`, and more than chance gives: `chance` over the root of the seconds. A price
-    no trade has confirmed for `confirmed_s` counts as unknown.
+    `least_correlation`, and more than chance gives: `chance` over the root of the seconds; it must
+    exceed what is found without a lag and the other way by `clear` over that root. A price no
+    trade has confirmed for `confirmed_s` counts as unknown.
     """
 
     step_s: int
@@ -267,6 +269,7 @@ class LeadDefinition(Schema):
     least_seconds: int
     least_correlation: float
     chance: float
+    clear: float
     confirmed_s: int
 
 

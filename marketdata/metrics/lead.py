@@ -16,6 +16,9 @@ LEAST_CORRELATION = 0.1
 # Of series that have nothing to do with each other, the best of eleven lags stays below this over
 # the root of the seconds in 99 of 100 cases: one of eleven normal values exceeds it in 1 %.
 CHANCE = 3.12
+# A lead stands out by two standard errors of the difference of two correlations, over the root of
+# the seconds: 2 √2. Else noise would make one of two that move together the leader, in turns.
+CLEAR = 2.83
 # Returns closer together than this are one: float64 has rounded them apart.
 LEAST_MOVE = 1e-12
 
@@ -24,6 +27,7 @@ STILL = "no movement"
 WEAK = "no correlation"
 CHANCY = "no more than chance"
 TOGETHER = "within one second"
+UNCLEAR = "no clear order"
 
 
 class Track:
@@ -125,7 +129,8 @@ def lead(first: Floats, second: Floats) -> Lead:
     -----
     The correlation of r₁(t) with r₂(t + k) over all t where both are known, for each k from −5 to
     5 seconds. The highest one decides: k > 0 says that the first leads by k seconds, k < 0 that the
-    second does. Of equal ones the smallest |k| wins. A market that trades less often looks later
+    second does. Of equal ones the smallest |k| wins. A lead must stand out from what is found
+    without a lag and the other way round. A market that trades less often looks later
     than it is: its last price is older.
     """
     ahead, behind = returns(first), returns(second)
@@ -139,7 +144,10 @@ def lead(first: Floats, second: Floats) -> Lead:
     if not moved:
         return Lead(None, None, None, found[0][2], STILL)
     # `max` takes the first of equal ones, and the lags come by size.
-    return _judged(*max(moved, key=lambda item: round(item[0], 12)))
+    best = max(moved, key=lambda item: round(item[0], 12))
+    # What says that neither leads, or the other one does.
+    against = [c for c, k, _ in moved if k * best[1] <= 0 and k != best[1]]
+    return _judged(*best, against=max(against, default=-1.0))
 
 
 def _lags() -> list[int]:
@@ -165,11 +173,13 @@ def _correlation(x: Floats, y: Floats) -> float | None:
     return min(1.0, float(np.dot(x, y) / np.sqrt(np.dot(x, x) * np.dot(y, y))))
 
 
-def _judged(correlation: float, lag: int, seconds: int) -> Lead:
+def _judged(correlation: float, lag: int, seconds: int, *, against: float) -> Lead:
     if correlation < LEAST_CORRELATION:
         return Lead(None, None, correlation, seconds, WEAK)
     if correlation < CHANCE / seconds**0.5:
         return Lead(None, None, correlation, seconds, CHANCY)
     if lag == 0:
         return Lead(None, 0, correlation, seconds, TOGETHER)
+    if correlation - against < CLEAR / seconds**0.5:
+        return Lead(None, None, correlation, seconds, UNCLEAR)
     return Lead(0 if lag > 0 else 1, abs(lag), correlation, seconds)

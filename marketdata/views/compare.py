@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from marketdata import answers, compare, live
 from marketdata.feeds.flow import Name
-from marketdata.metrics.lead import CHANCY, FEW, STILL, TOGETHER, WEAK
+from marketdata.metrics.lead import CHANCY, FEW, STILL, TOGETHER, UNCLEAR, WEAK
 from marketdata.models import Instrument
 from marketdata.views import links
 from marketdata.views.dashboard import unknown
@@ -37,6 +37,7 @@ REASONS = {
     WEAK: "not related: the correlation is below {least_correlation}",
     CHANCY: "not told from chance in so few seconds",
     TOGETHER: "both move within the same second",
+    UNCLEAR: "neither is clearly first",
 }
 QUOTES_DIFFER = "quoted in {}, the reference in {}: their exchange rate is part of it"
 

@@ -11,6 +11,7 @@ from marketdata.metrics.lead import (
     FEW,
     STILL,
     TOGETHER,
+    UNCLEAR,
     WEAK,
     Lead,
     Track,
@@ -66,6 +67,22 @@ def test_correlation_is_that_of_numpy() -> None:
 def test_the_same_second_has_no_leader() -> None:
     market = walk(5)
     assert lead(market, market * 1.001) == Lead(None, 0, 1.0, 899, TOGETHER)
+
+
+def test_half_at_once_and_half_a_second_later_is_no_clear_order() -> None:
+    """Each return is half of the market's and half of the one before: both correlate by 1 / √2."""
+    market = walk(5)
+    halves = np.sqrt(market * late(market, 1))
+    found = lead(market, halves)
+    assert found.leader is None
+    assert found.reason in (UNCLEAR, TOGETHER)
+    assert found.correlation == pytest.approx(2**-0.5, abs=0.03)
+    # A tenth at once, the rest a second later.
+    mostly = market**0.1 * late(market, 1) ** 0.9
+    assert (lead(market, mostly).leader, lead(market, mostly).lag_s) == (0, 1)
+    # As before, but a little more of it late than at once.
+    leaning = market**0.48 * late(market, 1) ** 0.52
+    assert lead(market, leaning).reason == UNCLEAR
 
 
 @pytest.mark.parametrize("seed", range(10, 30, 2))
