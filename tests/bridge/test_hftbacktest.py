@@ -117,7 +117,6 @@ def test_a_recorded_session_ends_with_our_book(
     market = [row["data"] for row in told if row["data"].get("X", "MARKET") == "MARKET"]
     assert count == len(market)
     assert last == (float(market[-1]["p"]), float(market[-1]["q"]))
-    print(f"\n{names}: {len(made.events)} rows, best {best}, {count} trades, last {last}")
 
 
 @pytest.mark.realdata

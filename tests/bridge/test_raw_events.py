@@ -5,6 +5,7 @@ import json
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from marketdata.bridge.events import (
@@ -298,3 +299,39 @@ def test_a_recorded_session_holds_what_plain_json_tells(shared_data):
     answered = {(float(px), float(qty)) for px, qty in book["bids"] + book["asks"]}
     assert len(levels & answered) > 0.9 * len(answered)
     assert ((whole["ev"] & np.uint64(BUY | SELL)) != 0).all()
+
+
+@pytest.mark.realdata
+def test_recorded_books_and_trades_of_bybit_come_out_as_they_went_in(shared_data, tmp_path):
+    recorded = str(shared_data / "captures" / "BYBIT.jsonl.zst")
+    text = pa.input_stream(recorded, compression="zstd").read()
+    heard = [row for row in map(json.loads, text.splitlines()) if row["t"] == "recv"]
+    linear = [row for row in heard if row["conn"] == "BYBIT.ws.2" and "BTCUSDT" in row["data"]]
+    path = capture(
+        tmp_path / "btcusdt.gz",
+        [(int(float(row["ts"]) * 1e9), row["data"].encode()) for row in linear],
+    )
+    made = convert(VENUES["bybit"], "BTCUSDT", [path], BASE_NS)
+    check(made.events)
+    messages = [json.loads(row["data"]) for row in linear]
+    trades = [x for m in messages if m.get("topic") == "publicTrade.BTCUSDT" for x in m["data"]]
+    held = {"b": {}, "a": {}}
+    for message in messages:
+        if message.get("topic", "").startswith("orderbook.200."):
+            for side, levels in held.items():
+                if message["type"] == "snapshot":
+                    levels.clear()
+                levels.update((float(px), float(qty)) for px, qty in message["data"][side])
+    left = {side: {px: qty for px, qty in levels.items() if qty} for side, levels in held.items()}
+    assert len(left["b"]) == len(left["a"]) == 200
+    assert books(made.events, LOCAL) == books(made.events, EXCH) == {"B": left["b"], "S": left["a"]}
+    counts = made.about["counts"]
+    assert (counts["trades"], counts["gaps"], counts["refused"]) == (len(trades), 0, {})
+    assert counts["trades"] == 56
+    kind = made.events["ev"] & np.uint64(KIND)
+    sold = made.events[
+        (kind == TRADE) & ((made.events["ev"] & np.uint64(LOCAL | SELL)) == LOCAL | SELL)
+    ]
+    assert sold["qty"].sum() == pytest.approx(
+        sum(float(row["v"]) for row in trades if row["S"] == "Sell"), rel=1e-12
+    )
