@@ -177,7 +177,7 @@ def _interest(answer: dict[str, Any], size: int) -> Row | None:
 
 
 def _liquidation(item: dict[str, Any], price: int, size: int) -> dict[str, str]:
-    who = "short bought back" if item["is_buy"] else "long sold"
+    who = "short" if item["is_buy"] else "long"
     return {
         "time": clock(item["time"]),
         "side": UP if item["is_buy"] else DOWN,

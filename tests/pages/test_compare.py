@@ -248,7 +248,7 @@ def test_the_panel_says_what_is_known_and_nothing_else(client: Client, house: Ho
         "Mark 40,020.00 Index 40,000.00 Basis +0.0500 %",
         "Funding −0.0120 % in 1:02:03",
         "Open interest 812.50000 at 00:59:59",
-        "Liquidations 01:00:00 short bought back 0.25000 at 39,990.00 sample",
+        "Liquidations 01:00:00 short 0.25000 at 39,990.00 sample",
     ):
         assert words in said
     for unknown in ("Imbalance", "Order flow", "Book", "–"):
