@@ -229,7 +229,7 @@ def _most(leads: Sequence[dict[str, Any]], names: dict[str, str]) -> str:
     won = [item["leader"] for item in leads if item["leader"]]
     if not won:
         is_early = all(item["reason"] == FEW for item in leads)
-        return "Too early to say." if is_early else "Nobody: in no pair does one clearly move first."
+        return "Too early to say." if is_early else "Nobody: no pair has a clear leader."
     best = max(won.count(name) for name in won)
     first = [names[name] for name in dict.fromkeys(won) if won.count(name) == best]
     pairs = f"{best} of {len(leads)} pairs"
