@@ -8,6 +8,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.jobs import Request
 from marketdata.backfill.means import Means, means_of
 from marketdata.backfill.service import BackfillService
+from marketdata.bridge.config import with_file
+from marketdata.bridge.lines import line_of
+from marketdata.bridge.recorder import Recorder
 from marketdata.conf import Conf
 from marketdata.context import DAY
 from marketdata.core.coverage import Run, ScopeCoverage
@@ -65,6 +69,7 @@ class Daemon:
     """
 
     def __init__(self, settings: Conf, *, label: str = "", what: str = "manage.py run") -> None:
+        settings = with_file(settings)
         use(settings)
         self.settings = settings
         self.label = label
@@ -80,6 +85,7 @@ class Daemon:
         self.flow.on_lag = self.lag.add
         self.publisher = Publisher(self.board)
         self._ended = threading.Event()
+        self.recorder = Recorder(settings.data_dir / "frames") if settings.record_frames else None
         self.sources = {name: self._source(name) for name in settings.data_source}
         self._days: dict[Name, frozenset[int]] = {}
         inlet = Inlet(
@@ -104,7 +110,8 @@ class Daemon:
         self._held = ExitStack()
 
     def _source(self, name: str) -> Source:
-        access = ACCESS.get(name)
+        access, recorder = ACCESS.get(name), self.recorder
+        folder = recorder.folder if recorder else None
         return Source(
             name,
             self.settings.watched(name),
@@ -115,6 +122,8 @@ class Daemon:
             is_replay=self.label == "replay",
             access=access(self.settings, self._ended) if access else None,
             want=self._want,
+            tap_of=partial(recorder.tap, name) if recorder else None,
+            make_line=line_of(name, self.settings, self._ended, folder),
         )
 
     def _want(self, source: str, symbol: str, start_us: int, end_us: int) -> None:
@@ -137,6 +146,8 @@ class Daemon:
 
     def _start(self) -> None:
         live.start(self._live())
+        if self.recorder is not None:
+            self.recorder.start()
         self.writer.start()
         self.flow.start()
         for source in self.sources.values():
@@ -181,6 +192,8 @@ class Daemon:
             source.stopping.set()
         for source in self.sources.values():
             source.stop(2.0)
+        if self.recorder is not None:
+            self.recorder.stop(2.0)
         self.auditor.stop(1.0)
         self.backfill.stop(2.0)
         self.flow.stop(2.0)

@@ -10,7 +10,7 @@ from marketdata.core.errors import ConnectionLostError, FrameError
 from marketdata.core.events import Batch
 from marketdata.core.facts import BookUpdate, Fact
 from marketdata.feeds.books import BookKeeper
-from marketdata.feeds.ingestor import FeedStatus, Tap
+from marketdata.feeds.ingestor import FeedStatus, TapOf
 from marketdata.feeds.link import policy_of
 from marketdata.feeds.supervisor import Supervisor
 from marketdata.rest.client import VenueClient
@@ -42,8 +42,8 @@ class BookLine:
     complaints : Complaints
     wall_us : callable
         Microseconds UTC.
-    tap : callable, optional
-        Given the frames as they came.
+    tap_of : callable, optional
+        Name of a stream → what is given its frames, and whole books, as they came.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class BookLine:
         client: VenueClient,
         complaints: Complaints,
         wall_us: Callable[[], int],
-        tap: Tap | None = None,
+        tap_of: TapOf | None = None,
     ) -> None:
         self.depth = depth
         self.client = client
@@ -67,15 +67,17 @@ class BookLine:
             snapshot=self._snapshot if depth.snapshot is not None else None,
             resubscribe=self._resubscribe if depth.resubscribe is not None else None,
         )
+        stream = depth.stream(settings.depth_interval_ms)
+        self.tap = tap_of(stream.name) if tap_of else None
         self.line = Supervisor(
             venue,
-            depth.stream(settings.depth_interval_ms),
+            stream,
             settings.hosts(venue.source).ws,
             symbols,
             self,
             policy_of(settings),
             wall_us,
-            tap=tap,
+            tap=self.tap,
         )
         self._interval_ms = settings.depth_interval_ms
 
@@ -92,7 +94,11 @@ class BookLine:
     # What the keeper asks for; called in its helper's thread.
 
     def _snapshot(self, symbol: str) -> BookUpdate:
-        return self.client.book(symbol, Priority.LIVE)
+        return self.client.book(symbol, Priority.LIVE, lambda body: self._keep(symbol, body))
+
+    def _keep(self, symbol: str, body: bytes) -> None:
+        if self.tap is not None:
+            self.tap([body], [symbol])
 
     def _resubscribe(self, symbol: str) -> None:
         say = self.depth.resubscribe

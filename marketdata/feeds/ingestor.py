@@ -35,6 +35,7 @@ PONG_TIMEOUT_S = 10.0
 # quiet market or a subscription that the venue has lost: the connection is replaced, not cut.
 QUIET_TIMES = 10
 Tap = Callable[[Sequence[bytes], Sequence[str]], None]
+TapOf = Callable[[str], Tap]
 
 
 @dataclass(frozen=True, slots=True)

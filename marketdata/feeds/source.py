@@ -19,7 +19,7 @@ from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.feeds.book_line import BookLine
 from marketdata.feeds.flow import EventTape, Flow
-from marketdata.feeds.ingestor import FeedStatus, Tap
+from marketdata.feeds.ingestor import FeedStatus, TapOf
 from marketdata.feeds.link import Access, MakeLine, link_of
 from marketdata.feeds.opening import Opener
 from marketdata.feeds.readings import Readings
@@ -80,8 +80,8 @@ class Source:
         Where trades, rows and events go.
     is_replay : bool
         The venue plays a tape: its own clock decides day and session.
-    tap : callable, optional
-        Given the frames as they came.
+    tap_of : callable, optional
+        Name of a stream → what is given its frames as they came.
     access : Access, optional
         How to connect as an account, where the venue wants one connection for everything.
     make_line : callable, optional
@@ -100,7 +100,7 @@ class Source:
         tape: EventTape,
         *,
         is_replay: bool = False,
-        tap: Tap | None = None,
+        tap_of: TapOf | None = None,
         access: Access | None = None,
         make_line: MakeLine | None = None,
         want: Callable[[str, str, int, int], object] = lambda *about: None,
@@ -134,7 +134,7 @@ class Source:
             settings,
             self.stopping,
             wall_us,
-            tap=tap,
+            tap=tap_of(self.channel.name) if tap_of else None,
             access=access,
             make_line=make_line,
         )
@@ -143,7 +143,7 @@ class Source:
         self.repair = self._repair()
         self._openers = [Opener(self, symbol) for symbol in symbols]
         self._readings = self._new_readings()
-        self.books = self._new_books(tap)
+        self.books = self._new_books(tap_of)
 
     def _splicer(self) -> Splicer:
         return Splicer(
@@ -174,12 +174,12 @@ class Source:
             f"readings-{self.name}",
         )
 
-    def _new_books(self, tap: Tap | None) -> BookLine | None:
+    def _new_books(self, tap_of: TapOf | None) -> BookLine | None:
         depth, rest = self.venue.depth, self.link.rest
         if depth is None or rest is None or not self.settings.depth_interval_ms or self.is_replay:
             return None
         return BookLine(
-            self.venue, depth, self.symbols, self.settings, rest, self, wall_us, tap=tap
+            self.venue, depth, self.symbols, self.settings, rest, self, wall_us, tap_of=tap_of
         )
 
     def start(self) -> None:

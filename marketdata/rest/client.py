@@ -164,8 +164,18 @@ class VenueClient:
             raise TypeError(f"channel {channel} has no page of newest trades")
         return self._asked(asked.ask(symbol), lambda reply: asked.read(reply.body), priority)
 
-    def book(self, symbol: str, priority: Priority = Priority.LIVE) -> BookUpdate:
+    def book(
+        self,
+        symbol: str,
+        priority: Priority = Priority.LIVE,
+        seen: Callable[[bytes], object] = lambda body: None,
+    ) -> BookUpdate:
         """Return a whole book, as deep as the venue serves it.
+
+        Parameters
+        ----------
+        seen : callable
+            Given the answer as it came, before it is read.
 
         Raises
         ------
@@ -174,8 +184,13 @@ class VenueClient:
         depth = self.venue.depth
         if depth is None or depth.snapshot is None or depth.snapshot_of is None:
             raise TypeError(f"{self.venue.title} answers no question for a whole book")
-        read = depth.snapshot_of
-        return self._asked(depth.snapshot(symbol), lambda reply: read(reply.body), priority)
+        snapshot_of = depth.snapshot_of
+
+        def read(reply: Reply) -> BookUpdate:
+            seen(reply.body)
+            return snapshot_of(reply.body)
+
+        return self._asked(depth.snapshot(symbol), read, priority)
 
     def series(
         self, kind: str, symbol: str, start_us: int, end_us: int, priority: Priority = Priority.LIVE

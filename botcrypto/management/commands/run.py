@@ -160,6 +160,7 @@ def _pointed_at(settings: Conf, address: Address, label: str) -> Conf:
     # Nobody's keys belong at a simulated venue.
     given |= {item.name: "" for item in fields(Conf) if item.metadata.get("secret")}
     given["api_key"] = settings.api_key
+    given |= {"bybit_connector_config_file": "", "bybit_connector_testnet": False}
     if label == "simulated":
         given |= DEMO_KEYS
     if label == "replay":
