@@ -81,7 +81,9 @@ class Simulator:
         weight_limit: int | None = None,
         clock_us: Callable[[], int] = wall_us,
     ) -> None:
-        held = markets if isinstance(markets, Mapping) else {DEFAULT_VENUE: markets}
+        named = markets if isinstance(markets, Mapping) else {DEFAULT_VENUE: markets}
+        # In the order in which one venue's paths come before another's, however they are named.
+        held = {name: named[name] for name in ROOMS if name in named}
         self.listed = {name: {one.symbol: one for one in listed} for name, listed in held.items()}
         self.markets = next(iter(self.listed.values()))
         self.faults = Faults(faults)

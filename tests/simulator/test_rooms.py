@@ -68,3 +68,10 @@ def test_a_tape_of_no_venue_here_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("marketdata.simulator.server.ROOMS", rooms)
     with pytest.raises(TapeError, match="seen one of binance_ws"):
         Simulator.recorded(path)
+
+
+def test_the_order_in_which_venues_are_named_changes_no_path():
+    with Simulator.generated(["BTCUSDT"], venues=("binance_usdm", "binance_spot")) as venue:
+        assert list(venue.rooms) == ["binance_spot", "binance_usdm"]
+        told = requests.get(f"{venue.rest_url}/sim/status", timeout=5).json()
+        assert list(told["rooms"]) == ["binance_spot", "binance_usdm"]
