@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from itertools import pairwise
 
 import numpy as np
 
 from marketdata.core.coverage import Run
 from marketdata.core.numbering import begun, numbered
-from marketdata.core.trades import Refs, Trades
+from marketdata.core.trades import Bools, Refs, Trades
 
 # Trades whose refs are remembered: twice the largest page of newest trades.
 REMEMBERED = 4096
@@ -45,13 +46,31 @@ class Piece:
         Numbered.
     unused : list of Run
         Numbers that no trade will have.
-    paged : int
-        How many of the trades, from the first on, came by the page and not over the connection.
+    came : (n,) bool or None
+        Which of the trades came over a connection and not by the page alone; None: all of them.
+    is_begun : bool
+        They begin a new stretch: some may be missing before it.
     """
 
     trades: Trades
     unused: list[Run] = field(default_factory=list)
-    paged: int = 0
+    came: Bools | None = None
+    is_begun: bool = False
+
+    @property
+    def paged(self) -> int:
+        """How many of the trades came by the page alone."""
+        return 0 if self.came is None else len(self.came) - int(self.came.sum())
+
+    @classmethod
+    def concat(cls, pieces: Iterable[Piece]) -> Piece:
+        """Join pieces that follow on each other in time."""
+        parts = list(pieces)
+        return cls(
+            Trades.concat([part.trades for part in parts]),
+            [run for part in parts for run in part.unused],
+            is_begun=any(part.is_begun for part in parts),
+        )
 
 
 class Splice:
@@ -65,6 +84,9 @@ class Splice:
         Time of the newest trade held, microseconds UTC.
     refs : iterable of bytes
         Refs of the newest trades held, oldest first.
+    cadence_us : int or None
+        Time from trade to trade where the venue keeps to one: a longer pause is a loss until a
+        page says otherwise.
 
     Attributes
     ----------
@@ -74,53 +96,81 @@ class Splice:
         Trades that came again.
     """
 
-    def __init__(self, last: int = -1, last_us: int = 0, refs: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        last: int = -1,
+        last_us: int = 0,
+        refs: Iterable[bytes] = (),
+        cadence_us: int | None = None,
+    ) -> None:
         self.last = last
         self.last_us = last_us
+        self.cadence_us = cadence_us
         self.is_joined = False
         self.duplicates = 0
         self._known: dict[bytes, None] = dict.fromkeys(refs)
-        self._waiting: list[Trades] = []
+        # What waits, by connection: between two of them something may be lost.
+        self._waiting: list[list[Trades]] = [[]]
+        self._missed: set[bytes] = set()
+        self._told: set[bytes] = set()
 
     @property
     def waiting(self) -> int:
         """How many trades wait to be joined."""
-        return sum(map(len, self._waiting))
+        return sum(len(trades) for parts in self._waiting for trades in parts)
 
     @property
     def refs(self) -> list[bytes]:
         """The refs remembered, oldest first."""
         return list(self._known)
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the last page had trades that may still be on their way."""
+        return not self._missed <= self._told
+
     def opened(self) -> None:
         """Learn of a new connection: nothing follows on anything until it is joined."""
         self.is_joined = False
+        if self._waiting[-1]:
+            self._waiting.append([])
 
     def live(self, trades: Trades) -> Piece:
         """Take live trades; return what can be handed on now."""
-        if not self.is_joined:
-            self._waiting.append(trades)
-            return Piece(Trades.empty())
-        return self._follow(trades)
+        if not len(trades):
+            return Piece(trades)
+        starts = self._skips(trades)
+        if self.is_joined and not starts:
+            return self._follow(trades)
+        for start, end in pairwise([*({0} - set(starts)), *starts, len(trades)]):
+            if start in starts:
+                self.opened()
+            self._waiting[-1].append(trades[start:end])
+        return Piece(Trades.empty())
 
     def join(self, page: Trades) -> tuple[Joint, Piece]:
         """Join what waits by the venue's newest trades, in the order in which they were matched."""
         waiting = self._waited()
-        if not len(waiting):
-            early = self._early(page)
-            return Joint.EARLY, replace(early, paged=len(early.trades))
-        whole = _overlapped(page, waiting)
-        if whole is None:
+        # What an earlier connection brought is joined, too, but says nothing about this one.
+        is_early = not self._waiting[-1]
+        earlier = waiting if is_early else waiting[:-1]
+        whole = page if is_early else _overlapped(page, waiting[-1])
+        if whole is None or (earlier and not len(whole)):
             return Joint.AGAIN, Piece(Trades.empty())
-        joint = Joint.PROVEN if self._meets(whole) else Joint.BEGUN
-        piece = self._settle(whole, joint)
-        came = np.isin(_refs(piece.trades), _refs(waiting))
-        return joint, replace(piece, paged=int(came.argmax()) if came.any() else len(came))
+        piece = self._settle(_stretches(earlier, whole))
+        self.is_joined = not is_early
+        came = np.isin(_refs(piece.trades), _refs(Trades.concat(waiting)))
+        piece = replace(piece, came=came)
+        if is_early:
+            return Joint.EARLY, piece
+        return Joint.BEGUN if piece.is_begun else Joint.PROVEN, piece
 
     def give_up(self) -> Piece:
         """Begin a new stretch with what waits: no page can be had that proves more."""
+        self.is_joined = bool(self._waiting[-1])
         waiting = self._waited()
-        return self._settle(waiting, Joint.BEGUN) if len(waiting) else Piece(waiting)
+        self._waiting = [[]]
+        return Piece.concat(self._begin(trades) for trades in waiting)
 
     def left_out(self, page: Trades) -> list[bytes]:
         """Return the refs of a page's trades that the feed should have brought and has not.
@@ -128,7 +178,8 @@ class Splice:
         Notes
         -----
         Only what the page has between two trades that are remembered counts: before them is too
-        long ago, after them may be on its way.
+        long ago, after them may be on its way. So may be what only one page says. Each is told
+        once.
         """
         known = self._are_known(page)
         at = np.flatnonzero(known)
@@ -136,33 +187,44 @@ class Splice:
             return []
         between = np.zeros(len(page), dtype=np.bool_)
         between[at[0] : at[-1]] = True
-        return [bytes(ref) for ref in _refs(page)[between & ~known].tolist()]
+        missed = [bytes(ref) for ref in _refs(page)[between & ~known].tolist()]
+        fresh = [ref for ref in missed if ref in self._missed and ref not in self._told]
+        self._missed = set(missed)
+        self._told = {ref for ref in missed if ref in self._told} | set(fresh)
+        return fresh
 
     # How pieces become one.
 
-    def _early(self, page: Trades) -> Piece:
-        """Hand on what a page adds; what is still to come is joined to that later."""
-        if not len(page):
-            return Piece(page)
-        is_first = self.last < 0 or not self._meets(page)
-        return self._begin(page) if is_first else self._follow(_after(page, self._are_known(page)))
+    def _waited(self) -> list[Trades]:
+        """Return what waits, connection by connection."""
+        # Two of them may have brought the same trades, each in order.
+        return [_in_time(_distinct(Trades.concat(parts))) for parts in self._waiting if parts]
 
-    def _waited(self) -> Trades:
-        # Two connections may have brought the same trades, each in order.
-        return _in_time(_distinct(Trades.concat(self._waiting)))
+    def _settle(self, stretches: list[Trades]) -> Piece:
+        self._waiting = [[]]
+        return Piece.concat([self._settled(trades) for trades in stretches])
 
-    def _settle(self, whole: Trades, joint: Joint) -> Piece:
-        self._waiting.clear()
-        self.is_joined = True
-        if joint is Joint.BEGUN:
-            return self._begin(whole)
-        return self._follow(_after(whole, self._are_known(whole)))
+    def _settled(self, stretch: Trades) -> Piece:
+        known = self._are_known(stretch)
+        if not known.any():
+            return self._begin(stretch)
+        return self._follow(_after(stretch, known))
+
+    def _skips(self, trades: Trades) -> list[int]:
+        """Return the rows before which a trade is due that did not come."""
+        if self.cadence_us is None:
+            return []
+        waiting = self._waiting[-1]
+        before_us = int(waiting[-1].ts_us[-1]) if waiting else self.last_us
+        pauses = np.diff(trades.ts_us, prepend=before_us or trades.ts_us[0])
+        return np.flatnonzero(pauses > self.cadence_us).tolist()
 
     def _begin(self, trades: Trades) -> Piece:
         # Whatever is no newer than what is held may be held: it belongs to the hole before this.
         is_newer = trades.ts_us > self.last_us
         self._known.update(dict.fromkeys(_refs(trades)[~is_newer].tolist()))
-        return self._remember(*begun(_in_time(trades[is_newer]), self.last))
+        piece = self._remember(*begun(_in_time(trades[is_newer]), self.last))
+        return replace(piece, is_begun=len(piece.trades) > 0)
 
     def _follow(self, trades: Trades) -> Piece:
         fresh = _distinct(trades)[~self._are_known(_distinct(trades))]
@@ -179,10 +241,7 @@ class Splice:
             del self._known[ref]
         return Piece(trades, unused)
 
-    def _meets(self, trades: Trades) -> bool:
-        return bool(self._are_known(trades).any())
-
-    def _are_known(self, trades: Trades) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def _are_known(self, trades: Trades) -> Bools:
         known = self._known
         return np.fromiter((ref in known for ref in _refs(trades).tolist()), np.bool_, len(trades))
 
@@ -199,7 +258,20 @@ def _overlapped(page: Trades, waiting: Trades) -> Trades | None:
     return waiting if (live == paged[0]).any() else None
 
 
-def _after(trades: Trades, known: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Trades:
+def _stretches(earlier: list[Trades], newest: Trades) -> list[Trades]:
+    """Join earlier pieces to the newest where they overlap; return what is whole, in order."""
+    found = [newest]
+    for piece in reversed(earlier):
+        first = found[0]
+        fresh = ~np.isin(_refs(piece), _refs(first))
+        if fresh.all():
+            found.insert(0, piece)
+        else:
+            found[0] = _in_time(Trades.concat([piece[fresh], first]))
+    return found
+
+
+def _after(trades: Trades, known: Bools) -> Trades:
     """Return the trades after the last one that is known."""
     return trades[int(np.flatnonzero(known)[-1]) + 1 :]
 

@@ -125,6 +125,73 @@ def test_what_both_connections_of_a_roll_bring_comes_once():
     assert splice.duplicates == 2
 
 
+def test_two_connections_that_wait_are_joined_by_a_page_that_spans_both():
+    splice = Splice()
+    _, before = joined(splice, WHOLE[20:50], WHOLE[0:30])
+    splice.opened()
+    splice.live(WHOLE[55:58])
+    splice.opened()  # lost and made anew before any page was had
+    splice.live(WHOLE[65:70])
+    joint, piece = splice.join(WHOLE[45:68])
+    assert joint is Joint.PROVEN
+    assert places([before, piece.trades]) == list(range(70))
+    assert len(runs_of(np.array(ids([before, piece.trades])))) == 1
+
+
+def test_what_is_lost_between_two_connections_that_wait_is_a_hole():
+    splice = Splice()
+    _, before = joined(splice, WHOLE[20:50], WHOLE[0:30])
+    splice.opened()
+    splice.live(WHOLE[55:58])
+    splice.opened()
+    splice.live(WHOLE[65:70])
+    joint, piece = splice.join(WHOLE[60:68])
+    assert joint is Joint.BEGUN
+    had = ids([before, piece.trades])
+    assert places([before, piece.trades]) == [*range(50), 55, 56, 57, *range(60, 70)]
+    runs = runs_of(np.array(had))
+    assert [last - first + 1 for first, last in runs] == [50, 3, 10]
+
+
+def test_without_a_page_each_connection_is_a_stretch_of_its_own():
+    splice = Splice()
+    splice.opened()
+    splice.live(WHOLE[0:10])
+    splice.opened()
+    splice.live(WHOLE[20:30])
+    piece = splice.give_up()
+    assert places([piece.trades]) == [*range(10), *range(20, 30)]
+    assert len(runs_of(np.array(ids([piece.trades])))) == 2
+    assert splice.is_joined
+
+
+def test_a_tick_that_a_cadence_misses_is_looked_for_before_it_is_handed_on():
+    ticks = Trades.of(
+        range(20),
+        START_US + 1_000_000 * np.arange(20),
+        np.arange(1, 21),
+        np.ones(20),
+        np.ones(20),
+        ref=np.array([b"%d" % n for n in range(20)]),
+    )
+    splice = Splice(cadence_us=1_000_000)
+    joined(splice, ticks[2:4], ticks[0:3])
+    assert places([splice.live(ticks[4:6]).trades]) == [4, 5]
+    # One tick is left out between two batches, and one within a batch.
+    assert len(splice.live(ticks[7:8]).trades) == 0
+    assert not splice.is_joined
+    _, again = splice.join(ticks[2:8])
+    assert places([again.trades]) == [6, 7]
+    assert len(splice.live(ticks[[8, 10]]).trades) == 0
+    joint, last = splice.join(ticks[5:11])
+    assert (joint, places([last.trades])) == (Joint.PROVEN, [8, 9, 10])
+    # What the venue itself never had is no hole.
+    splice.live(ticks[15:16])
+    joint, last = splice.join(ticks[[8, 9, 10, 15]])
+    assert (joint, places([last.trades])) == (Joint.PROVEN, [15])
+    assert splice.left_out(ticks[[8, 9, 10, 15]]) == []
+
+
 def test_a_restart_goes_on_where_the_store_ends():
     first = Splice()
     _, before = joined(first, WHOLE[20:50], WHOLE[0:30])
@@ -146,7 +213,13 @@ def test_trades_that_a_live_feed_left_out_are_named():
     splice = Splice()
     joined(splice, WHOLE[20:40], WHOLE[0:30])
     splice.live(WHOLE[45:60])
+    # A page may be ahead of what is on its way.
+    assert splice.left_out(WHOLE[30:58]) == []
+    assert splice.is_in_doubt
     assert splice.left_out(WHOLE[30:58]) == [b"ref-40", b"ref-41", b"ref-42", b"ref-43", b"ref-44"]
+    # It is told once: later pages have the same trades.
+    assert splice.left_out(WHOLE[30:60]) == []
+    assert not splice.is_in_doubt
     # What is before all that is remembered, or after it, is not the feed's fault.
     assert splice.left_out(WHOLE[50:70]) == []
 
@@ -180,6 +253,12 @@ def test_any_cuts_give_the_tape_or_a_hole_where_trades_are_lost(seed):
         seen = rng.randint(begin, until)
         parts = (WHOLE[start : min(start + 7, seen)] for start in range(begin, seen, 7))
         pieces.extend(splice.live(part).trades for part in parts)
+        if rng.random() < 0.3 and seen > begin:
+            # Lost and made anew before a page was had, with or without a loss.
+            splice.opened()
+            seen = min(until, seen + rng.choice([0, 1, 5, 40]))
+            begin, seen = seen, rng.randint(seen, until)
+            pieces.append(splice.live(WHOLE[begin:seen]).trades)
         newest = min(len(WHOLE), seen + rng.randint(0, 2))
         joint, piece = splice.join(WHOLE[max(0, newest - PAGE) : newest])
         pieces.append(piece.trades)
