@@ -98,8 +98,9 @@ def forget(btc) -> None:
 def test_candles_levels_and_sessions_of_the_day_are_written(run, settings_at, day):
     for name, hour in (("london", 8), ("overlap", 13), ("night", 22)):
         # The last one ends the next day, and began the day before.
-        TradingSession.objects.create(
-            name=name, title=name, start=clock(hour), end=clock((hour + 4) % 24)
+        TradingSession.objects.update_or_create(
+            name=name,
+            defaults={"title": name, "start": clock(hour), "end": clock((hour + 4) % 24)},
         )
     run(settings_at)
     level = DailyLevel.objects.get(origin="trades")
