@@ -8,6 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
 
 from marketdata.core.backoff import Backoff
 from marketdata.core.coverage import Run
@@ -28,6 +31,8 @@ QUIET_S = 30.0
 # A running line is compared with the venue's own page, so often that pages overlap, within these.
 SOONEST_S, LATEST_S = 5.0, 60.0
 LOOK_S = 0.05
+# What one page has and the feed does not may be on its way: the next one tells.
+DOUBT_S = 1.0
 # Takes (symbol, batch, numbers that no trade will have); called in order, never at the same time.
 Deliver = Callable[[str, Batch, Sequence[Run]], None]
 
@@ -37,12 +42,14 @@ class _Desk:
     """One symbol's splice, and when to try to join it."""
 
     splice: Splice | None = None
-    early: list[Trades] = field(default_factory=list)
+    # Trades before the splice is there, None where a connection began.
+    early: list[Trades | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=2.0))
     due_s: float = 0.0
     waits_since_s: float | None = None
     recv_us: int = 0
+    is_begun: bool = False
 
     @property
     def is_joined(self) -> bool:
@@ -88,7 +95,10 @@ class Splicer(threading.Thread):
         with desk.lock:
             desk.splice = splice
             for trades in desk.early:
-                splice.live(trades)
+                if trades is None:
+                    splice.opened()
+                else:
+                    splice.live(trades)
             desk.early.clear()
         self._news.set()
 
@@ -99,7 +109,9 @@ class Splicer(threading.Thread):
             with desk.lock:
                 desk.due_s = 0.0
                 desk.backoff.reset()
-                if desk.splice is not None:
+                if desk.splice is None:
+                    desk.early.append(None)
+                else:
                     desk.splice.opened()
         self._news.set()
 
@@ -113,10 +125,13 @@ class Splicer(threading.Thread):
                 return
             piece = desk.splice.live(batch.trades)
             if desk.splice.is_joined:
-                self._hand_on(symbol, piece, batch.recv_us)
+                self._hand_on(symbol, desk, piece)
             elif desk.waits_since_s is None:
                 desk.waits_since_s, desk.due_s = time.monotonic(), 0.0
                 self._news.set()
+            elif self._is_over(desk, desk.splice, time.monotonic()):
+                # Whoever asks for the page may wait for the venue for minutes.
+                self._give_up(symbol, desk, desk.splice)
 
     def is_joined(self, symbol: str) -> bool:
         """Tell whether what comes of a symbol follows on what is held."""
@@ -131,7 +146,7 @@ class Splicer(threading.Thread):
         for symbol, desk in self._desks.items():
             with desk.lock:
                 if desk.splice is not None and desk.splice.waiting:
-                    self._hand_on(symbol, desk.splice.give_up(), desk.recv_us)
+                    self._hand_on(symbol, desk, desk.splice.give_up())
 
     def run(self) -> None:
         """Join and compare until stopped."""
@@ -150,12 +165,12 @@ class Splicer(threading.Thread):
                 return
             log.warning("newest trades not told symbol=%s error=%s", symbol, error)
             page = Trades.empty()
-        begun = self.joints[Joint.BEGUN]
         with desk.lock:
             refs = self._joined(symbol, desk, page)
+            is_begun, desk.is_begun = desk.is_begun, False
         if refs:
             self.left_out(symbol, refs)
-        if self.joints[Joint.BEGUN] > begun:
+        if is_begun:
             self.begun(symbol)
 
     def _joined(self, symbol: str, desk: _Desk, page: Trades) -> list[bytes]:
@@ -164,15 +179,23 @@ class Splicer(threading.Thread):
         if splice is None:
             return []
         if splice.is_joined:
-            desk.due_s = now_s + _pause_s(page)
-            return splice.left_out(page)
+            refs = splice.left_out(page)
+            desk.due_s = now_s + (DOUBT_S if splice.is_in_doubt else _pause_s(page))
+            return refs
         joint, piece = splice.join(page)
         if joint is Joint.AGAIN and self._is_over(desk, splice, now_s):
-            log.warning("no page joins what came symbol=%s trades=%s", symbol, splice.waiting)
-            joint, piece = Joint.BEGUN, splice.give_up()
+            self._give_up(symbol, desk, splice)
+            return []
         self._note(desk, joint, now_s)
-        self._hand_on(symbol, piece, desk.recv_us)
+        self._hand_on(symbol, desk, piece)
         return []
+
+    def _give_up(self, symbol: str, desk: _Desk, splice: Splice) -> None:
+        """Show what waits as a stretch of its own."""
+        log.warning("no page joins what came symbol=%s trades=%s", symbol, splice.waiting)
+        piece = splice.give_up()
+        self._note(desk, Joint.BEGUN, time.monotonic())
+        self._hand_on(symbol, desk, piece)
 
     def _is_over(self, desk: _Desk, splice: Splice, now_s: float) -> bool:
         since_s = now_s if desk.waits_since_s is None else desk.waits_since_s
@@ -182,19 +205,21 @@ class Splicer(threading.Thread):
         self.joints[joint] += 1
         if joint is Joint.AGAIN:
             desk.due_s = now_s + desk.backoff.next(random.random())
-        elif joint is Joint.EARLY:
-            desk.due_s = now_s + QUIET_S
-        else:
-            desk.due_s, desk.waits_since_s = now_s + SOONEST_S, None
+            return
+        desk.due_s = now_s + (QUIET_S if joint is Joint.EARLY else SOONEST_S)
+        desk.waits_since_s = None
 
-    def _hand_on(self, symbol: str, piece: Piece, recv_us: int) -> None:
-        paged, came = piece.trades[: piece.paged], piece.trades[piece.paged :]
-        unused = piece.unused
-        if len(paged):
-            self.deliver(symbol, Batch(paged, "rest"), unused)
+    def _hand_on(self, symbol: str, desk: _Desk, piece: Piece) -> None:
+        """Hand on trades in order, those of the page and those that came apart."""
+        desk.is_begun |= piece.is_begun
+        trades, unused = piece.trades, piece.unused
+        came = np.ones(len(trades), dtype=np.bool_) if piece.came is None else piece.came
+        edges = [0, *(np.flatnonzero(np.diff(came)) + 1).tolist(), len(trades)]
+        for start, end in pairwise(edges if len(trades) else []):
+            part = trades[start:end]
+            batch = Batch(part, "live", desk.recv_us) if came[start] else Batch(part, "rest")
+            self.deliver(symbol, batch, unused)
             unused = []
-        if len(came):
-            self.deliver(symbol, Batch(came, "live", recv_us), unused)
 
 
 def _pause_s(page: Trades) -> float:
