@@ -177,7 +177,8 @@ class Opener(threading.Thread):
         last = rows.latest(instrument.id, 1)
         number, ts_us = (int(last.id[0]), int(last.ts_us[0])) if len(last) else (-1, 0)
         refs = rows.newest_refs(instrument.id, REMEMBERED)
-        self.source.splicer.ready(self.symbol, Splice(number, ts_us, refs))
+        splice = Splice(number, ts_us, refs, instrument.cadence_us)
+        self.source.splicer.ready(self.symbol, splice)
 
     def _ask_start(self, pipeline: Pipeline, day_us: int) -> bool:
         first = self._first_id(day_us)

@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from django.db import DatabaseError, connection
+
 from marketdata.conf import Conf
 from marketdata.core.coverage import Run, ScopeCoverage
-from marketdata.core.errors import FrameError
+from marketdata.core.errors import BotCryptoError, FrameError
 from marketdata.core.events import Batch, Event
 from marketdata.core.facts import Fact
 from marketdata.core.ticks import tick_rule
@@ -313,7 +315,13 @@ class Source:
         may_fetch = self.link.has_past and self.settings.context_backfill_enabled
         if may_fetch and not self.is_replay:
             now_us = lane.clock()
-            self.want(self.name, symbol, open_us(now_us, DAY_US), now_us)
+            try:
+                self.want(self.name, symbol, open_us(now_us, DAY_US), now_us)
+            except (BotCryptoError, DatabaseError) as error:
+                # Nobody else joins trades: this thread must go on.
+                log.warning("day not asked for symbol=%s error=%s", symbol, error)
+            finally:
+                connection.close()
 
     def _left_out(self, symbol: str, refs: list[bytes]) -> None:
         """State that the feed left trades out, which nothing but the venue's own file can add."""
