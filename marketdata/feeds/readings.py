@@ -11,6 +11,7 @@ from django.db import connection
 from django.db.models import Max
 
 from marketdata.core.errors import BotCryptoError
+from marketdata.core.facts import Reading as Told
 from marketdata.core.timeframe import DAY_US, SECOND_US
 from marketdata.models import Reading
 from marketdata.rest.client import VenueClient
@@ -83,17 +84,18 @@ class Readings(threading.Thread):
         reach_us = int((series.reach_s or FIRST_DAYS * 86_400) * SECOND_US)
         start_us = newest + 1 if newest else now_us - FIRST_DAYS * DAY_US
         start_us = max(start_us, now_us - reach_us)
-        for _ in range(MOST_PAGES):
-            page = self.client.series(kind, symbol, start_us, now_us)
-            fresh = [reading for reading in page if reading.ts_us >= start_us]
-            for reading in fresh:
-                row = Reading(
-                    instrument_id=instrument_id,
-                    kind=kind,
-                    ts_us=reading.ts_us,
-                    value=reading.value,
-                )
-                self.writer.put_row(row)
-            if len(page) < series.page_limit or not fresh:
-                return
-            start_us = fresh[-1].ts_us + 1
+        for begin_us in range(start_us, now_us, series.span_us)[:MOST_PAGES]:
+            end_us = min(begin_us + series.span_us, now_us)
+            for reading in self.client.series(kind, symbol, begin_us, end_us):
+                if begin_us <= reading.ts_us < end_us:
+                    self._keep(instrument_id, reading)
+
+    def _keep(self, instrument_id: int, reading: Told) -> None:
+        self.writer.put_row(
+            Reading(
+                instrument_id=instrument_id,
+                kind=reading.kind,
+                ts_us=reading.ts_us,
+                value=reading.value,
+            )
+        )

@@ -311,15 +311,15 @@ class Series:
         (symbol, start_us, end_us) → the question for readings in [start_us, end_us).
     read : callable
         Body → readings, ascending. Raises FrameError.
-    page_limit : int
-        Readings an answer holds at most.
+    span_us : int
+        Microseconds of which an answer holds every reading; of more it may hold the newest alone.
     reach_s : float or None
         How far back it goes.
     """
 
     ask: Callable[[str, int, int], Question]
     read: Callable[[bytes], list[Reading]]
-    page_limit: int
+    span_us: int
     reach_s: float | None = None
 
 

@@ -15,7 +15,7 @@ from msgspec import Meta, Struct
 
 from marketdata.core.facts import Reading
 from marketdata.core.sequencer import futures
-from marketdata.core.timeframe import DAY_US, MINUTE_US
+from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US
 from marketdata.venues import binance_spot
 from marketdata.venues.base import (
     Archive,
@@ -239,8 +239,11 @@ VENUE = Venue(
         levels=BOOK_LEVELS,
     ),
     series={
-        "funding": Series(_ask_funding, _funding_of, FUNDING_PAGE),
+        # The shortest interval between two fundings is an hour.
+        "funding": Series(_ask_funding, _funding_of, FUNDING_PAGE * HOUR_US),
         # A month; the month of February has 28 days.
-        "open_interest": Series(_ask_interest, _interest_of, INTEREST_PAGE, 28 * DAY_S),
+        "open_interest": Series(
+            _ask_interest, _interest_of, INTEREST_PAGE * INTEREST_EVERY_US, 28 * DAY_S
+        ),
     },
 )

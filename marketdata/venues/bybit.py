@@ -14,7 +14,7 @@ from functools import partial
 from urllib.parse import quote
 
 from marketdata.core.sequencer import increasing
-from marketdata.core.timeframe import DAY_US
+from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US
 from marketdata.venues.base import (
     Archive,
     Beat,
@@ -137,8 +137,9 @@ def _series(category: str) -> dict[str, Series]:
         )
 
     return {
-        "funding": Series(funding, funding_of, SERIES_PAGE),
-        "open_interest": Series(interest, interest_of, SERIES_PAGE),
+        # The shortest interval between two fundings is an hour.
+        "funding": Series(funding, funding_of, SERIES_PAGE * HOUR_US),
+        "open_interest": Series(interest, interest_of, SERIES_PAGE * 5 * MINUTE_US),
     }
 
 

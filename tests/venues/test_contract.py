@@ -386,7 +386,7 @@ def test_trades_are_numbered_by_the_venue_or_carry_its_own_ids(venue, channel):
 def test_a_series_is_told_in_sane_numbers(venue):
     for kind, series in PLACES[venue].series.items():
         assert kind in {"funding", "open_interest"}
-        assert series.page_limit > 0
+        assert series.span_us > 0
         assert series.reach_s is None or series.reach_s > 0
 
 
