@@ -11,7 +11,9 @@ from marketdata.core.errors import BadInputError
 from marketdata.core.trades import Bools, Ints, Trades
 
 
-def fitted(rows: Trades, hole: Run, before: Trades, after: Trades) -> tuple[Trades, Run | None]:
+def fitted(
+    rows: Trades, hole: Run, before: Trades, after: Trades, *, is_sided: bool = True
+) -> tuple[Trades, Run | None]:
     """Return the trades of a list that lie in a hole, with the hole's numbers.
 
     Parameters
@@ -23,6 +25,8 @@ def fitted(rows: Trades, hole: Run, before: Trades, after: Trades) -> tuple[Trad
         Numbers that are not held.
     before, after : Trades
         What is held on both sides, the nearest; empty where nothing is.
+    is_sided : bool
+        Sides are told by the venue; else they are estimates, and tell nothing apart.
 
     Returns
     -------
@@ -50,9 +54,10 @@ def fitted(rows: Trades, hole: Run, before: Trades, after: Trades) -> tuple[Trad
         inside &= rows.ts_us >= start_us
     if end_us is not None:
         inside &= rows.ts_us <= end_us
-    held = Counter(_traits(before, start_us) + _traits(after, end_us))
+    held = Counter(_traits(before, start_us, is_sided) + _traits(after, end_us, is_sided))
     found = rows[inside]
-    found = found[_not_held(found, held, start_us, end_us)]
+    at_edges = _at_edges(found, start_us, end_us)
+    found = found[_not_held(found, held, at_edges, is_sided)]
     first, last = hole
     if len(found) > last - first + 1:
         raise BadInputError(
@@ -68,23 +73,20 @@ def fitted(rows: Trades, hole: Run, before: Trades, after: Trades) -> tuple[Trad
 Trait = tuple[int, float, float, bool]
 
 
-def _traits(trades: Trades, ts_us: int | None) -> list[Trait]:
+def _traits(trades: Trades, ts_us: int | None, is_sided: bool) -> list[Trait]:
     """Return time, price, quantity and side of the trades at one time."""
     if ts_us is None:
         return []
     at = trades[trades.ts_us == ts_us]
-    return list(
-        zip(at.ts_us.tolist(), at.price.tolist(), at.qty.tolist(), at.is_buy.tolist(), strict=True)
-    )
+    sides = (at.is_buy & is_sided).tolist()
+    return list(zip(at.ts_us.tolist(), at.price.tolist(), at.qty.tolist(), sides, strict=True))
 
 
-def _not_held(
-    rows: Trades, held: Counter[Trait], start_us: int | None, end_us: int | None
-) -> Bools:
+def _not_held(rows: Trades, held: Counter[Trait], at_edges: Ints, is_sided: bool) -> Bools:
     fresh = np.ones(len(rows), dtype=np.bool_)
-    for row in _at_edges(rows, start_us, end_us).tolist():
+    for row in at_edges.tolist():
         one = rows[row : row + 1]
-        (trait,) = _traits(one, int(one.ts_us[0]))
+        (trait,) = _traits(one, int(one.ts_us[0]), is_sided)
         if held[trait] > 0:
             held[trait] -= 1
             fresh[row] = False

@@ -88,3 +88,11 @@ def test_any_two_pieces_and_what_is_fitted_are_the_tape(seed):
     whole = Trades.concat([before, found, after])
     at = sorted(zip(whole.ts_us.tolist(), prices(whole), strict=True))
     assert at == sorted(zip(tape.ts_us.tolist(), prices(tape), strict=True))
+
+
+def test_an_estimated_side_tells_nothing_apart():
+    held = rows((1, 2))
+    ticks = rows((1, 2), (3, 4))
+    other = Trades(ticks.id, ticks.ts_us, ticks.price, ticks.qty, ~ticks.is_buy)
+    assert prices(fitted(other, (50, 60), held, NONE, is_sided=False)[0]) == [4]
+    assert prices(fitted(other, (50, 60), held, NONE)[0]) == [2, 4]
