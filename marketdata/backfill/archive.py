@@ -39,6 +39,10 @@ class ArchiveError(BotCryptoError):
     """The venue's file of a day is of no use, and will not be by being fetched again."""
 
 
+class UnreadableError(ArchiveError):
+    """A file cannot be read to its end."""
+
+
 class DamageError(BotCryptoError):
     """A file did not arrive as it was sent, or did not stay as it was written."""
 
@@ -220,7 +224,13 @@ class Archive:
             if not self._saved(published, span, path, wanted):
                 return None
         task = {**self._task(span), "do": "archive", "made_from": wanted or _sha256(path)}
-        read = self._read(task, take, "archive")
+        try:
+            read = self._read(task, take, "archive")
+        except UnreadableError as error:
+            if wanted:
+                raise
+            # Nobody tells what it should be: it may have been cut on its way.
+            raise DamageError(str(error)) from error
         with suppress(OSError):
             path.unlink()
         return read
@@ -273,6 +283,8 @@ class Archive:
             raise DamageError(answer["words"])
         if error == "disk":
             raise CacheError(answer["words"])
+        if error == "unreadable":
+            raise UnreadableError(answer["words"])
         if error is not None:
             raise ArchiveError(answer["words"])
         if answer.get("repeated"):

@@ -24,6 +24,7 @@ from marketdata.core.trades import Trades
 from marketdata.store import lake
 from marketdata.store.lake import DamagedError, Draft, Manifest
 from marketdata.store.tape import Tape, open_tape
+from marketdata.store.tape_file import DamagedTapeError
 
 BATCH = 20_000
 # A transaction of 25,000 rows costs 7 % less a row than of 12,500; of 50,000 2 % less than that,
@@ -70,6 +71,7 @@ KINDS = (
     (ReplacedError, "replaced"),
     (PagesError, "pages"),
     (MismatchError, "mismatch"),
+    (DamagedTapeError, "unreadable"),
     (BadInputError, "bad"),
     (OSError, "disk"),
 )

@@ -22,6 +22,10 @@ NONSENSE = (ValueError, RuntimeError, struct.error, OverflowError, MemoryError)
 LONGEST_LINE = 1_000_000
 
 
+class DamagedTapeError(TapeError):
+    """A file that is not as it was written."""
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Open a file as one stream of bytes.
@@ -29,8 +33,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     TapeError
-        A damaged or encrypted archive, or one that does not hold exactly one file; also where
-        the damage is met while reading.
+        An archive that is encrypted or does not hold exactly one file; DamagedTapeError where it
+        is damaged, also where that is met while reading.
     """
     try:
         with _stream(path) as file:
@@ -39,8 +43,8 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         raise _damaged(path, error) from error
 
 
-def _damaged(path: Path, error: BaseException) -> TapeError:
-    return TapeError(f"{path.name}: a whole file expected, seen a damaged one: {error}")
+def _damaged(path: Path, error: BaseException) -> DamagedTapeError:
+    return DamagedTapeError(f"{path.name}: a whole file expected, seen a damaged one: {error}")
 
 
 def _stream(path: Path) -> AbstractContextManager[IO[bytes]]:
