@@ -16,6 +16,7 @@ from marketdata.backfill.width import Width
 from marketdata.core.coverage import Coverage, Run
 from marketdata.core.errors import FrameError, StoppedError, VenueError
 from marketdata.core.fit import fitted
+from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import MINUTE_US
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk
@@ -227,7 +228,9 @@ class Fetcher:
             self._read(work, lambda trades, origin: parts.append(trades))
             if work.read is None:
                 return
-            rows = Trades.concat(parts)
+            # A file that is read again is handed on again: the last time counts.
+            read = Trades.concat(parts)
+            rows = read[len(read) - work.read.rows :]
             # What the file numbers its trades by is none of our numbers.
             work.read = replace(work.read, rows=0, first_id=0, last_id=-1)
         for hole in chunk.runs:
@@ -238,7 +241,10 @@ class Fetcher:
         if work.chunk.origin == "rest":
             rows = self._between(work.chunk, before, after)
             work.pages += 1
-        found, unused = fitted(rows, hole, before, after)
+        is_sided = self.means.venue.is_sized
+        found, unused = fitted(rows, hole, before, after, is_sided=is_sided)
+        if not is_sided:
+            found = replace(found, is_buy=tick_rule(found.price, before))
         if len(found):
             work.trades += self.put(found, work.chunk.origin)
         if unused is not None:

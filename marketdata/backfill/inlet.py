@@ -17,6 +17,8 @@ from marketdata.store.writer import Writer
 FLUSH_S = 60.0
 # Two flushes ahead keep the writer busy. More would fill its queue, and then live trades wait too.
 BACKLOG_ROWS = 20_000
+ABSENT = "the venue does not have them"
+UNUSED = "nothing else was traded then: no trade has these numbers"
 
 
 def _nothing(source: str, symbol: str, day_us: int) -> bool:
@@ -62,8 +64,8 @@ class Inlet:
                 self.writer.put_trades(instrument.id, part, BACKLOG_ROWS)
 
     def lack(self, instrument: Instrument, runs: list[Run], now_us: int) -> None:
-        """Keep that the venue does not have some ids."""
-        reason = "the venue does not have them"
+        """Keep that the venue does not have some ids, or that no trade has some of our numbers."""
+        reason = ABSENT if instrument.is_numbered else UNUSED
         if self.lacks is not None and runs:
             self.lacks(instrument, runs, reason)
         else:

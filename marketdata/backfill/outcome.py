@@ -41,6 +41,10 @@ class Evidence:
         Only a small part was asked for.
     error : str
         What ended it early.
+    by_time : bool
+        Ids are our numbers: of a hole nobody knows how many trades it lacks.
+    why : str
+        Why something may be missing although nothing failed.
     """
 
     instrument: Instrument | None = None
@@ -52,6 +56,8 @@ class Evidence:
     is_stopped: bool = False
     is_cancelled: bool = False
     error: str = ""
+    by_time: bool = False
+    why: str = ""
 
 
 @dataclass
@@ -61,7 +67,8 @@ class Outcome:
     Parameters
     ----------
     expected, trades, missing : int
-        Ids of the range as far as known, how many are held, how many are not and could be.
+        Ids of the range as far as known, how many are held, how many are not and could be; where
+        ids are our numbers, each hole counts as one.
     inserted : int
         Trades this run brought.
     exchange_side : list of Run
@@ -136,7 +143,7 @@ def outcome_of(
     if outcome.status == Status.FAILED and not outcome.error:
         reasons = (work.error for work in found.works if work.error)
         short = f"{outcome.missing} of {outcome.expected} trades are missing"
-        outcome.error = next(reasons, short)
+        outcome.error = next(reasons, found.why or short)
     return outcome
 
 
@@ -175,8 +182,10 @@ def _count(outcome: Outcome, held: Coverage, absent: Coverage, found: Evidence) 
     first, last = _reach(found.parts, found.works)
     if first is None or last is None:
         return
-    outcome.exchange_side = list(absent.within(first, last))
-    outcome.missing = count_of(missing_of(held, absent, first, last))
+    # Numbers of ours that no trade has say nothing about the venue.
+    outcome.exchange_side = [] if found.by_time else list(absent.within(first, last))
+    holes = missing_of(held, absent, first, last)
+    outcome.missing = len(holes) if found.by_time else count_of(holes)
     outcome.trades = held_of(held, first, last)
     outcome.expected = outcome.trades + outcome.missing
     outcome.inserted = outcome.trades - held_of(found.before, first, last)

@@ -31,10 +31,11 @@ from marketdata.core.coverage import Coverage
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.events import Batch
 from marketdata.core.numbering import day_numbers, number_at, time_at
-from marketdata.core.timeframe import DAY_US, open_us
+from marketdata.core.timeframe import DAY_US, MINUTE_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk, BackfillJob
-from marketdata.store import ledger, rows
+from marketdata.store import absences, ledger, rows
+from marketdata.store.absences import Kind
 from marketdata.store.writer import WriterStoppedError
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ log = logging.getLogger(__name__)
 WORKERS = 3
 # After the first round only what a file lacked or a page did not bring is left.
 MOST_ROUNDS = 5
+# So long after a day a feed may still bring trades of it.
+SETTLED_US = 10 * MINUTE_US
 T = TypeVar("T")
 
 
@@ -128,6 +131,9 @@ class Runner:
             self.means.reader.warm()
         try:
             self._patiently(self.target.open)
+            if self.means.by_time:
+                # What a feed holds and has not stored yet would come twice.
+                self.inlet.settle()
             found = replace(found, before=self._coverage())
             found = replace(found, parts=tuple(self._parts()))
             self._rounds(found.parts)
@@ -169,6 +175,8 @@ class Runner:
             found,
             instrument=self.target.instrument,
             works=tuple(self._crew.works),
+            by_time=self.means.by_time,
+            why=self._why(),
             touched=frozenset(self._touched),
             is_sample=self.means.conf.context_backfill_test_mode,
             is_stopped=self.means.stop.is_set() and not found.error,
@@ -176,6 +184,16 @@ class Runner:
         )
         return outcome_of(
             self.job.pk, found, self.inlet, self.progress.say, self.clock, self._check
+        )
+
+    def _why(self) -> str:
+        """Say what is missing that cannot be had yet; empty where that is not the reason."""
+        published_s = self.means.published_s
+        if not self.means.by_time or self.means.between is not None or published_s is None:
+            return ""
+        return (
+            f"{self.means.venue.title} has no pages of the past: what is missing comes by the file "
+            f"of its day, about {published_s / 3600:g} h after that has ended"
         )
 
     def _check(self) -> None:
@@ -226,11 +244,14 @@ class Runner:
         ]
 
     def _last_number(self, start_us: int, end_us: int, held: Coverage) -> int:
-        """Return the last number before a time; of a day that runs, the last one that is held."""
-        last, before = number_at(end_us) - 1, held.before(number_at(end_us))
-        is_running = open_us(end_us, DAY_US) == open_us(self.clock(), DAY_US)
-        is_of_day = before is not None and before >= number_at(start_us)
-        return before if is_running and is_of_day and before is not None else last
+        """Return the last number before a time, or before what a feed is about to bring."""
+        last, day_us = number_at(end_us) - 1, open_us(start_us, DAY_US)
+        is_open = self.clock() < day_us + DAY_US + SETTLED_US
+        is_followed = is_open and self.inlet.holds(self.job.source, self.job.symbol, day_us)
+        if not is_followed or held.after(last) is not None:
+            return last
+        before = held.before(last + 1)
+        return max(number_at(start_us) - 1, -1 if before is None else before)
 
     def _beside(self, first: int, last: int) -> tuple[Trades, Trades]:
         """Return the trades that are held next to a hole, of one time on each side at least."""
@@ -311,6 +332,11 @@ class Runner:
     def _accounted(self) -> Coverage:
         """Return the ids held, and those that the venue does not have."""
         found = self._held.copy()
+        instrument = self.target.instrument
+        if self.means.by_time and instrument is not None:
+            # That no trade has some of our numbers, an earlier job found out.
+            for run in absences.coverage(instrument.id, Kind.EXCHANGE_SIDE):
+                found.add(*run)
         for work in self._crew.works:
             for run in work.lacking:
                 found.add(*run)
