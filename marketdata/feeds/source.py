@@ -350,7 +350,9 @@ class Source:
             self.repair.forgo(instrument.symbol, runs)
         if kind == Absence.Kind.EXCHANGE_SIDE:
             self.flow.tell(lambda: pipeline.lack(runs))
-        for first, last in runs[:MOST_TOLD]:
+        # Numbers of ours that no trade has say nothing about the venue.
+        is_news = instrument.is_numbered or kind != Absence.Kind.EXCHANGE_SIDE
+        for first, last in runs[: MOST_TOLD * is_news]:
             detail = {"first_id": first, "last_id": last, "reason": reason}
             event = Event(f"hole_{kind}", now_us, detail)
             self.writer.put_events(instrument.id, [event])
