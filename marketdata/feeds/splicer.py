@@ -158,13 +158,13 @@ class Splicer(threading.Thread):
             self._news.wait(LOOK_S)
 
     def _tend(self, symbol: str, desk: _Desk) -> None:
+        page: Trades | None = None
         try:
             page = self.newest(symbol)
         except BotCryptoError as error:
             if self._stopping.is_set():
                 return
             log.warning("newest trades not told symbol=%s error=%s", symbol, error)
-            page = Trades.empty()
         with desk.lock:
             refs = self._joined(symbol, desk, page)
             is_begun, desk.is_begun = desk.is_begun, False
@@ -173,8 +173,13 @@ class Splicer(threading.Thread):
         if is_begun:
             self.begun(symbol)
 
-    def _joined(self, symbol: str, desk: _Desk, page: Trades) -> list[bytes]:
+    def _joined(self, symbol: str, desk: _Desk, page: Trades | None) -> list[bytes]:
         """Join by a page, or compare with it; say when to look again."""
+        if page is None and desk.is_joined:
+            # Soon: what a page does not reach any more is never compared.
+            desk.due_s = time.monotonic() + SOONEST_S
+            return []
+        page = Trades.empty() if page is None else page
         splice, now_s = desk.splice, time.monotonic()
         if splice is None:
             return []

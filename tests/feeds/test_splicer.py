@@ -273,6 +273,22 @@ def test_a_loss_on_a_running_line_is_told_once(start, venue, desk):
     assert desk.left[1] == [b"00000060"]
 
 
+def test_a_comparison_that_failed_is_made_up_for_soon(start, venue, desk, monkeypatch):
+    monkeypatch.setattr(module, "LATEST_S", 60.0)
+    venue.error = ConnectionLostError("no answer")
+    splicer = start()
+    splicer.opened([BTC])
+    came(splicer, venue, 20, 50)
+    venue.error = None
+    until(lambda: splicer.is_joined(BTC), "joined")
+    venue.error = ConnectionLostError("no answer")
+    asked = len(venue.asked)
+    until(lambda: len(venue.asked) > asked + 1, "not told twice")
+    came(splicer, venue, 53, 60)
+    venue.error = None
+    until(lambda: desk.left, "told")
+
+
 def test_what_is_on_its_way_is_no_loss(start, venue, desk, monkeypatch):
     splicer = connected(start, venue, desk)
     monkeypatch.setattr(module, "DOUBT_S", 0.3)
