@@ -168,7 +168,8 @@ def test_no_venue_means_backoff_and_not_a_storm(start, venue):
     until(lambda: listener.count() > 5)
     # Delays from 0.05 to 0.2 s over a second: a dozen attempts at the most, never hundreds.
     assert 1 <= supervisor.reconnects <= 15
-    assert listener.states[:2] == ["connecting", "backoff"]
+    # A connection refused at once may be told of only when it is over.
+    assert "backoff" in listener.states[:2]
 
 
 def test_ten_reconnects_leave_one_connection(start, venue):
@@ -185,7 +186,7 @@ def test_ten_reconnects_leave_one_connection(start, venue):
 
 def test_a_venue_that_says_no_for_good_is_left_alone(start, venue):
     supervisor, _listener = start(url=f"{venue.ws_url}/nowhere")
-    until(lambda: supervisor.statuses()[0].state == "backoff")
+    until(lambda: supervisor.reconnects)
     assert "404" in supervisor.statuses()[0].last_error
     wait_s = supervisor.slots[0].next_s - time.monotonic()
     assert BLOCKED_S - 10 < wait_s <= BLOCKED_S
