@@ -176,6 +176,7 @@ class Opener(threading.Thread):
             return
         last = rows.latest(instrument.id, 1)
         number, ts_us = (int(last.id[0]), int(last.ts_us[0])) if len(last) else (-1, 0)
+        self.source.follows(self.symbol, last)
         refs = rows.newest_refs(instrument.id, REMEMBERED)
         splice = Splice(number, ts_us, refs, instrument.cadence_us)
         self.source.splicer.ready(self.symbol, splice)

@@ -292,6 +292,11 @@ class Source:
         is_filling = lane.is_backfilling or not is_restored
         self.sinks[symbol].levels(lane.clock, is_filling=is_filling)
 
+    def follows(self, symbol: str, last: Trades) -> None:
+        """Learn of the newest trade stored: by it the side of the next tick is told."""
+        if len(last):
+            self._last[symbol] = last
+
     # What the splicer says; called in its thread or a connection's, in order.
 
     def _spliced(self, symbol: str, batch: Batch, unused: Sequence[Run]) -> None:
