@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db import DatabaseError, connections
@@ -24,8 +24,9 @@ from marketdata.context import DAY
 from marketdata.core.coverage import Run, missing_of
 from marketdata.core.errors import BotCryptoError, StoppedError
 from marketdata.core.instrument import Instrument
+from marketdata.core.numbering import time_at
 from marketdata.core.sessions import Window
-from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, open_us
+from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US, open_us
 from marketdata.models import BackfillJob
 from marketdata.store import (
     absences,
@@ -37,6 +38,8 @@ from marketdata.store import (
 )
 from marketdata.store.ledger import Hole
 from marketdata.store.restatements import Cause
+from marketdata.venues import VENUES
+from marketdata.venues.dialog import SocketVenue
 from marketdata.verify import certified, windows_of
 
 log = logging.getLogger(__name__)
@@ -165,9 +168,11 @@ class Auditor(threading.Thread):
                 reason = f"older than {REACH_DAYS} days when it was found"
                 self.parts.give_up(instrument, left, reason)
                 continue
-            wanted.update(_days(hole, oldest_us, now_us))
+            wanted.update(_days(*_span(instrument, hole, left), oldest_us, now_us))
         for day_us in sorted(wanted, reverse=True):
-            self._ask_for_day(instrument, day_us, asked.get(day_us, (0, "")), now_us)
+            attempts, error = asked.get(day_us, (0, ""))
+            if _is_due(instrument, day_us, attempts, now_us):
+                self._ask_for_day(instrument, day_us, (attempts, error), now_us)
 
     def _ask_for_day(
         self, instrument: Instrument, day_us: int, asked: tuple[int, str], now_us: int
@@ -258,8 +263,29 @@ def _is_work(hole: Hole, asked: dict[int, tuple[int, str]], now_us: int) -> bool
     return is_loss and hole.after_us < now_us - SETTLED_US
 
 
-def _days(hole: Hole, oldest_us: int, now_us: int) -> list[int]:
-    """Return the past UTC days that a hole may have ids of."""
-    start_us = max(open_us(hole.after_us, DAY_US), oldest_us)
-    end_us = min(hole.before_us + 1, open_us(now_us, DAY_US))
+def _span(instrument: Instrument, hole: Hole, left: Sequence[Run]) -> tuple[int, int]:
+    """Return the first and the last time that a hole may have trades of, microseconds UTC."""
+    if instrument.is_numbered:
+        return hole.after_us, hole.before_us
+    # Our numbers tell the day; of the others that the hole touches nothing is left.
+    return time_at(left[0][0]), time_at(left[-1][1])
+
+
+def _is_due(instrument: Instrument, day_us: int, attempts: int, now_us: int) -> bool:
+    """Tell whether a day is worth asking for: where files alone tell of the past, it comes late."""
+    venue = VENUES.get(instrument.source)
+    if venue is None or venue.is_numbered or isinstance(venue, SocketVenue):
+        return True
+    published = venue.channel("").archive
+    if published is None:
+        return False
+    # A file that is not there in time may be there as much later.
+    late_us = int(published.published_s * SECOND_US) * (attempts + 1)
+    return now_us >= day_us + DAY_US + late_us
+
+
+def _days(first_us: int, last_us: int, oldest_us: int, now_us: int) -> list[int]:
+    """Return the past UTC days of a stretch of time."""
+    start_us = max(open_us(first_us, DAY_US), oldest_us)
+    end_us = min(last_us + 1, open_us(now_us, DAY_US))
     return [day_us for day_us, _ in stretches(start_us, end_us)] if start_us < end_us else []

@@ -233,11 +233,17 @@ class Fetcher:
             rows = read[len(read) - work.read.rows :]
             # What the file numbers its trades by is none of our numbers.
             work.read = replace(work.read, rows=0, first_id=0, last_id=-1)
+        filled = Trades.empty()
         for hole in chunk.runs:
-            self._fill(work, hole, rows)
+            filled = Trades.concat([filled, self._fill(work, hole, rows, filled)])
+            # The next hole may lie within the same moment.
+            filled = filled[filled.ts_us == filled.ts_us.max(initial=0)]
 
-    def _fill(self, work: Work, hole: Run, rows: Trades) -> None:
+    def _fill(self, work: Work, hole: Run, rows: Trades, filled: Trades) -> Trades:
+        """Fill one hole; `filled` has been handed in, and may not be stored yet."""
         before, after = self.beside(*hole)
+        if len(before):
+            before = Trades.concat([filled[filled.ts_us == before.ts_us[-1]], before])
         if work.chunk.origin == "rest":
             rows = self._between(work.chunk, before, after)
             work.pages += 1
@@ -249,6 +255,7 @@ class Fetcher:
             work.trades += self.put(found, work.chunk.origin)
         if unused is not None:
             work.lacking.append(unused)
+        return found
 
     def _between(self, chunk: Chunk, before: Trades, after: Trades) -> Trades:
         if self.means.between is None:

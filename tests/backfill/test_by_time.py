@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from marketdata.backfill import jobs
+from marketdata.backfill.auditor import ASKED_BY, Auditor, Parts
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.jobs import Request
 from marketdata.backfill.means import means_of
@@ -27,7 +28,7 @@ from marketdata.core.numbering import begun, day_numbers, number_at
 from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import DAY_US, HOUR_US, open_us
 from marketdata.core.trades import Trades
-from marketdata.models import BackfillChunk, BackfillJob
+from marketdata.models import BackfillChunk, BackfillJob, Certificate
 from marketdata.simulator.server import Simulator
 from marketdata.store import absences, instruments, ledger, rows
 from marketdata.store.writer import Writer
@@ -35,7 +36,7 @@ from marketdata.venues import venue_of
 from marketdata.verify import verified
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BTC, INDEX = "BTCUSDT", "1HZ100V"
+BTC, INDEX = "BTCUSDT", "R_100"
 # The clock of jobs stands in the past, so that it never is too early in the day for a test.
 TODAY_US = open_us(time.time_ns() // 1000, DAY_US) - 2 * DAY_US
 NOW_US = TODAY_US + 20 * HOUR_US
@@ -44,7 +45,7 @@ DAY = (TODAY_US - DAY_US, TODAY_US)
 
 @pytest.fixture(scope="module")
 def bybit() -> Iterator[Simulator]:
-    with Simulator.generated([BTC], venues=("bybit",), rate=0.1) as venue:
+    with Simulator.generated([BTC], venues=("bybit",), rate=0.05) as venue:
         yield venue
 
 
@@ -95,10 +96,11 @@ def run(writer: Writer, tmp_path: Path) -> Run:
         path: str = "",
         inlet: Inlet | None = None,
         now_us: int = NOW_US,
+        asked_by: str = "",
     ) -> Outcome:
         (source,) = (room.source for room in venue.rooms.values())
         symbol = BTC if source == "bybit" else INDEX
-        request = Request(source, symbol, *span, via, path, 2)
+        request = Request(source, symbol, *span, via, path, 2, asked_by=asked_by)
         job = jobs.opened(jobs.checked(request, now_us), now_us)
         means = means_of(source, settings_at(venue, tmp_path), threading.Event())
         return Runner(job, means, inlet or Inlet(writer), 5.0, lambda: now_us).run()
@@ -155,7 +157,7 @@ def test_a_days_file_fills_an_empty_day(run, bybit):
     outcome = run(bybit)
     truth = traded(bybit, *DAY)
     assert (outcome.status, outcome.missing, outcome.error) == ("completed", 0, "")
-    assert outcome.trades == outcome.inserted == outcome.expected == len(truth) > 5_000
+    assert outcome.trades == outcome.inserted == outcome.expected == len(truth) > 3_000
     assert as_told(stored("bybit")) == as_told(truth)
     first, last = day_numbers(DAY[0])
     ids = stored("bybit").id
@@ -176,7 +178,7 @@ def test_a_days_file_fills_an_empty_day(run, bybit):
 
 def test_a_file_fills_every_hole_around_what_is_held(run, bybit, writer):
     truth = traded(bybit, *DAY)
-    pieces = truth[1000:1500], truth[1700:1701], truth[1701:3000], truth[5000:5001]
+    pieces = truth[1000:1500], truth[1700:1701], truth[1701:3000], truth[4000:4001]
     hold(writer, bybit, "bybit", *pieces)
     before = proof("bybit")
     # The two pieces that follow on each other are a hole all the same: nobody knew.
@@ -203,6 +205,19 @@ def test_trades_of_one_millisecond_on_an_edge_are_told_apart(run, bybit, writer)
     assert sorted(as_told(stored("bybit"))) == sorted(as_told(truth))
 
 
+def test_two_holes_within_one_millisecond_are_filled_once(run, bybit, writer):
+    truth = traded(bybit, *DAY)
+    ms = truth.ts_us // 1000
+    starts = np.flatnonzero(np.diff(ms, prepend=-1))
+    sizes = np.diff([*starts.tolist(), len(ms)])
+    crowd = int(starts[(sizes > 3) & (starts > 100)][0])
+    pieces = truth[crowd - 20 : crowd], truth[crowd + 1 : crowd + 2], truth[crowd + 3 : crowd + 30]
+    hold(writer, bybit, "bybit", *pieces)
+    assert run(bybit).status == "completed"
+    assert sorted(as_told(stored("bybit"))) == sorted(as_told(truth))
+
+
+@pytest.mark.slow
 def test_a_part_of_a_day_is_filled_and_the_rest_later(run, bybit, writer):
     truth = traded(bybit, *DAY)
     ten, eleven, noon = (DAY[0] + hour * HOUR_US for hour in (10, 11, 12))
@@ -244,12 +259,15 @@ def test_a_file_that_is_not_there_is_told(run, bybit, writer):
     assert outcome.error == "the venue has no file of this day"
     # Three holes, of which nobody knows how much they hold.
     assert (outcome.trades, outcome.missing, outcome.expected) == (200, 3, 203)
+    job = BackfillJob.objects.get()
+    assert (job.trades, job.missing, job.expected) == (200, 3, 203)
     assert BackfillChunk.objects.get().status == "absent"
     assert not absences.coverage(held_by("bybit").id)
     assert run(bybit).status == "completed"
     assert as_told(stored("bybit")) == as_told(truth)
 
 
+@pytest.mark.slow
 def test_a_file_of_ones_own_fills_holes_too(run, bybit, writer, tmp_path):
     truth = traded(bybit, *DAY)
     day = time.strftime("%Y-%m-%d", time.gmtime(DAY[0] // 1_000_000))
@@ -263,7 +281,7 @@ def test_a_file_of_ones_own_fills_holes_too(run, bybit, writer, tmp_path):
 
 
 def test_today_waits_for_its_file(run, bybit, writer):
-    held = traded(bybit, TODAY_US, TODAY_US + 600_000_000)
+    held = traded(bybit, TODAY_US, TODAY_US + HOUR_US)
     hold(writer, bybit, "bybit", held[10:20], held[25:30])
     outcome = run(bybit, span=(TODAY_US, NOW_US))
     assert (outcome.status, outcome.inserted, outcome.chunks) == ("failed", 0, 0)
@@ -278,7 +296,7 @@ def test_today_waits_for_its_file(run, bybit, writer):
 def test_pages_of_a_time_fill_a_day(run, deriv):
     outcome = run(deriv)
     assert (outcome.status, outcome.missing, outcome.error) == ("completed", 0, "")
-    assert outcome.trades == outcome.inserted == 86_400
+    assert outcome.trades == outcome.inserted == 43_200
     assert outcome.vwap is None
     truth, found = traded(deriv, *DAY), stored("deriv")
     assert (found.ts_us.tolist(), found.price.tolist()) == (
@@ -287,7 +305,7 @@ def test_pages_of_a_time_fill_a_day(run, deriv):
     )
     assert int(found.id[0]) == number_at(DAY[0])
     answer = proof("deriv")
-    assert (answer["expected"], answer["held"], answer["missing"]) == (86_400, 86_400, 0)
+    assert (answer["expected"], answer["held"], answer["missing"]) == (43_200, 43_200, 0)
     assert run(deriv).chunks == 0
 
 
@@ -359,15 +377,17 @@ def test_of_today_nothing_is_fetched_that_the_feed_is_about_to_bring(run, deriv,
     assert len(stored("deriv")) == len(traded(deriv, TODAY_US, now_us - 5_000_000))
 
 
+@pytest.mark.slow
 def test_today_without_a_feed_is_fetched_up_to_now(run, deriv):
     now_us = TODAY_US + 2 * HOUR_US
     first = run(deriv, span=(TODAY_US, now_us - HOUR_US), now_us=now_us - HOUR_US)
     assert first.status == "completed"
     outcome = run(deriv, span=(TODAY_US, now_us), now_us=now_us)
-    assert (outcome.status, outcome.missing, outcome.trades) == ("completed", 0, 7_200)
+    assert (outcome.status, outcome.missing, outcome.trades) == ("completed", 0, 3_600)
     assert stored("deriv").ts_us.tolist() == traded(deriv, TODAY_US, now_us).ts_us.tolist()
 
 
+@pytest.mark.slow
 def test_a_hole_around_the_end_of_a_range_is_filled_up_to_it(run, deriv, writer):
     now_us = TODAY_US + 4 * HOUR_US
     held = (
@@ -377,16 +397,100 @@ def test_a_hole_around_the_end_of_a_range_is_filled_up_to_it(run, deriv, writer)
     lane = lane_of(writer, deriv, *held)
     span = (TODAY_US, TODAY_US + 2 * HOUR_US)
     outcome = run(deriv, span=span, inlet=lane.inlet, now_us=now_us)
-    assert (outcome.status, outcome.missing, outcome.inserted) == ("completed", 0, 3_600)
+    assert (outcome.status, outcome.missing, outcome.inserted) == ("completed", 0, 1_800)
     span = (TODAY_US, TODAY_US + 4 * HOUR_US)
-    assert run(deriv, span=span, inlet=lane.inlet, now_us=now_us).inserted == 3_600
+    assert run(deriv, span=span, inlet=lane.inlet, now_us=now_us).inserted == 1_800
     assert stored("deriv").ts_us.tolist() == traded(deriv, TODAY_US, now_us).ts_us.tolist()
 
 
-def test_a_job_is_kept_with_numbers_that_mean_something(run, bybit, writer):
-    hold(writer, bybit, "bybit", traded(bybit, *DAY)[10:20])
-    bybit.faults.set("archive_missing", 100)
-    run(bybit)
+# What happens by itself.
+
+
+class Watchman:
+    """An auditor whose jobs are run at once, at a time that a test says."""
+
+    def __init__(self, run: Run, venue: Simulator, source: str, writer: Writer) -> None:
+        self.now_us = NOW_US
+        self.asked: list[int] = []
+        self.given_up: list[tuple[list[tuple[int, int]], str]] = []
+        self._run, self._venue, self._source = run, venue, source
+        symbol = BTC if source == "bybit" else INDEX
+        self.auditor = Auditor(
+            Parts(
+                names=lambda: [(source, symbol)],
+                inlet=Inlet(writer),
+                submit=self._submit,
+                give_up=lambda _, runs, reason: self.given_up.append((runs, reason)),
+                clock=lambda: self.now_us,
+            )
+        )
+
+    def _submit(self, request: Request) -> None:
+        self.asked.append(request.start_us)
+        span = request.start_us, request.end_us
+        self._run(self._venue, span=span, now_us=self.now_us, asked_by=ASKED_BY)
+
+    def look(self, now_us: int) -> list[int]:
+        """Look at everything; return the days asked for."""
+        self.now_us = now_us
+        self.asked.clear()
+        self.auditor.wake()
+        self.auditor._turn()
+        assert self.auditor.last_error == ""
+        return list(self.asked)
+
+
+@pytest.fixture
+def watchman(run: Run, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watchman]:
+    monkeypatch.setattr("marketdata.backfill.auditor.PAUSE_S", 0)
+    return lambda venue, source: Watchman(run, venue, source, writer)
+
+
+def test_a_hole_of_yesterday_waits_for_the_file_and_is_filled_by_itself(watchman, bybit, writer):
+    truth = traded(bybit, *DAY)
+    hold(writer, bybit, "bybit", truth[100:200], truth[300:400])
+    man = watchman(bybit, "bybit")
+    ended = DAY[1]
+    assert man.look(ended + HOUR_US) == []
+    assert man.look(ended + 11 * HOUR_US) == []
+    # What came of the job is looked at soon after it; there is nothing more to do.
+    assert man.look(ended + 13 * HOUR_US) == [DAY[0]]
+    assert man.look(ended + 14 * HOUR_US) == []
+    assert as_told(stored("bybit")) == as_told(truth)
+    assert (man.given_up, proof("bybit")["missing"]) == ([], 0)
+    certificate = Certificate.objects.get(scope="day", start_us=DAY[0])
+    assert (certificate.held, certificate.missing) == (len(truth), 0)
+
+
+@pytest.mark.slow
+def test_a_file_that_never_comes_is_asked_for_three_times(watchman, bybit, writer):
+    truth = traded(bybit, *DAY)
+    hold(writer, bybit, "bybit", truth[100:200], truth[300:400])
+    bybit.faults.set("archive_missing", 1_000)
+    man, ended = watchman(bybit, "bybit"), DAY[1]
+    hours = [hour for hour in range(4, 60, 4) if man.look(ended + hour * HOUR_US)]
     bybit.faults.clear()
-    job = BackfillJob.objects.get()
-    assert (job.expected, job.trades, job.missing) == (12, 10, 2)
+    assert hours == [12, 24, 36]
+    ((runs, reason),) = {(tuple(runs), reason) for runs, reason in man.given_up}
+    assert reason == "asked for 3 times: the venue has no file of this day"
+    # The hours before the first and after the last trade are given up with the hole between.
+    assert len(runs) == 3
+    # Asked for by hand, it comes all the same.
+    assert man._run(bybit, now_us=ended + 60 * HOUR_US).status == "completed"
+    assert proof("bybit")["missing"] == 0
+
+
+@pytest.mark.slow
+def test_of_a_pause_over_midnight_each_day_is_asked_for_once(watchman, deriv, writer):
+    before = traded(deriv, DAY[0] + 20 * HOUR_US, DAY[0] + 21 * HOUR_US)
+    after = traded(deriv, TODAY_US + 3 * HOUR_US, TODAY_US + 4 * HOUR_US)
+    hold(writer, deriv, "deriv", before, after)
+    man = watchman(deriv, "deriv")
+    # Of today the feed takes care.
+    assert man.look(TODAY_US + 5 * HOUR_US) == [DAY[0]]
+    assert man.look(TODAY_US + 6 * HOUR_US) == []
+    assert man.look(TODAY_US + 25 * HOUR_US) == [TODAY_US]
+    assert man.look(TODAY_US + 26 * HOUR_US) == []
+    assert proof("deriv")["missing"] == 0
+    found = proof("deriv", TODAY_US)
+    assert (found["missing"], found["held"]) == (0, 43_200)
