@@ -62,12 +62,8 @@ class Opener(threading.Thread):
             sink = self.source.sinks[self.symbol]
             sink.clock, sink.since_us = clock, self._since_us(pipeline, clock())
             self.source.flow.add(pipeline, clock)
-            absent = absences.coverage(instrument.id)
             if self.source.repair is not None:
-                self.source.repair.forgo(self.symbol, absent)
-            else:
-                # Numbers that no trade has: where a day ended, or a file told that nothing is.
-                self.source.flow.ask(lambda: pipeline.lack(list(absent)))
+                self.source.repair.forgo(self.symbol, absences.coverage(instrument.id))
             self.source.writer.restated.load(instrument.id, sink.since_us)
             if not self.source.is_replay:
                 self._restore(pipeline, sink.since_us, clock())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from marketdata.feeds.flow import EventTape, Flow
 from marketdata.feeds.opening import Opener
 from marketdata.feeds.source import Source
 from marketdata.feeds.tickers import SHOWN_LIQUIDATIONS, Tickers
-from marketdata.models import Edge, Reading
+from marketdata.models import Absence, Edge, Reading
 from marketdata.models import Event as EventRow
 from marketdata.store import absences, instruments, ledger, rows
 from marketdata.store.board import Board
@@ -267,6 +268,34 @@ def test_numbers_that_no_trade_has_are_no_news(house):
     assert [event.kind for _, event in deriv.tape.events if event.kind.startswith("hole_")] == [
         "hole_permanent"
     ]
+
+
+def test_what_was_only_given_up_is_missing_after_a_restart_too(house):
+    bybit = house("bybit")
+    instrument = bybit.open()
+    trades = tape(DAY_2_US, 12, 1000)
+    bybit.came(trades[:3])
+    bybit.joined()
+    bybit.source.opened([bybit.symbol])
+    bybit.came(trades[8:], trades[8:])
+    bybit.joined()
+    bybit.settle()
+    (hole,) = bybit.coverage(DAY_2_US).ranges
+    writer = bybit.writer
+    writer.put_absence(instrument.id, [hole], Absence.Kind.PERMANENT, "asked for in vain", 1)
+    writer.put_absence(instrument.id, [(5, 9)], Absence.Kind.EXCHANGE_SIDE, "no trade", 1)
+    bybit.stop()
+    again = house("bybit")
+    again.source.client = SimpleNamespace(
+        listing=lambda symbol: SimpleNamespace(grid=GRID),
+        day=lambda symbol, day_us: None,
+        label="",
+        close=lambda: None,
+    )
+    again.source.clock = lambda: again.now_us
+    Opener(again.source, again.symbol).run()
+    assert again.coverage(DAY_2_US).ranges == (hole,)
+    assert (5, 9) in list(again.context.absent)
 
 
 # Tickers.
