@@ -117,20 +117,40 @@ def context_page(answer: dict[str, Any]) -> str:
     levels = "  ".join(
         f"{name} {value:,.2f}" for name, value in answer["levels"].items() if value is not None
     )
-    coverage = answer["coverage"]
-    ratio = "–" if coverage["ratio"] is None else f"{coverage['ratio']:.4%}"
     return "\n".join(
         (
             f"{answer['symbol']} at {answer['source']}, scope {answer['scope']}",
             f"as of     {answer['as_of']}",
             f"session   {answer['session']['message']}",
             f"levels    {levels or 'no trades'}",
-            f"volume    {answer['volume']:,.5f}  bought {answer['buy_volume']:,.5f}  "
-            f"sold {answer['sell_volume']:,.5f}",
-            f"delta     {answer['cumulative_delta']:+,.5f}  "
-            f"(from {answer['delta_min']:+,.5f} to {answer['delta_max']:+,.5f})",
-            f"coverage  {coverage['held']:,} of {coverage['expected']:,} trades held ({ratio}), "
-            f"{coverage['missing']:,} missing, proof {coverage['proof']}, {answer['precision']}",
+            *_sizes(answer),
+            f"coverage  {_coverage(answer['coverage'])}, {answer['precision']}",
             f"hash      {answer['hash']}",
         )
+    )
+
+
+def _sizes(answer: dict[str, Any]) -> list[str]:
+    """Return volume and delta; of ticks, which have neither, how many there are."""
+    if answer["volume"] is None:
+        ticks = answer["ticks"]
+        return [
+            f"ticks     {ticks['count']:,}, {ticks['delta']:+,.0f} more up than down (estimated)"
+        ]
+    return [
+        f"volume    {answer['volume']:,.5f}  bought {answer['buy_volume']:,.5f}  "
+        f"sold {answer['sell_volume']:,.5f}",
+        f"delta     {answer['cumulative_delta']:+,.5f}  "
+        f"(from {answer['delta_min']:+,.5f} to {answer['delta_max']:+,.5f})",
+    ]
+
+
+def _coverage(told: dict[str, Any]) -> str:
+    """Return how much is held; where nobody can know of how much, how many holes there are."""
+    if told["expected"] is None:
+        return f"{told['held']:,} trades held, {told['holes']:,} holes, proof {told['proof']}"
+    ratio = "–" if told["ratio"] is None else f"{told['ratio']:.4%}"
+    return (
+        f"{told['held']:,} of {told['expected']:,} trades held ({ratio}), "
+        f"{told['missing']:,} missing, proof {told['proof']}"
     )

@@ -18,6 +18,8 @@ from typing import IO, Any, cast
 import numpy as np
 
 from marketdata.core.errors import BadTradesError, TapeError
+from marketdata.core.ticks import tick_rule
+from marketdata.core.timeframe import SECOND_US
 from marketdata.core.trades import LATEST_US, Bools, Ints, Refs, Trades
 from marketdata.store.tape_fault import fault
 from marketdata.store.tape_file import opened
@@ -30,7 +32,6 @@ PIECE_BYTES = 1 << 17
 AHEAD = 3
 MICROSECONDS = 10**14
 MILLISECONDS = 10**11
-SYMBOL = "symbol"
 # A UUID has 36; a column as wide as its widest cell must not fill the memory.
 LONGEST_REF = 64
 
@@ -116,8 +117,8 @@ def _parsed(
     import pyarrow as arrow
 
     table = read(arrow.BufferReader(block), *options)
-    if SYMBOL in table.schema.names:
-        _check_symbol(table.column(SYMBOL), layout.symbol)
+    if layout.named:
+        _check_symbol(table.column(layout.named), layout.symbol)
     return _trades(table, layout).checked()
 
 
@@ -132,20 +133,24 @@ def _numbered(path: Path, layout: Layout) -> Iterator[Trades]:
     if len(trades) and trades.ts_us[0] > trades.ts_us[-1]:
         trades = trades[::-1]
     trades = trades[np.argsort(trades.ts_us, kind="stable")]
-    yield replace(trades, id=np.arange(1, len(trades) + 1))
+    trades = replace(trades, id=np.arange(1, len(trades) + 1))
+    yield trades if layout.side else _ticks(trades)
+
+
+def _ticks(trades: Trades) -> Trades:
+    """Return rows without size and side as ticks: known by their second, sides as estimated."""
+    epochs = (trades.ts_us // SECOND_US).astype("S20")
+    return replace(trades, is_buy=tick_rule(trades.price), ref=epochs)
 
 
 def _options(csv: Any, arrow: Any, layout: Layout) -> tuple[Any, Any, Any]:
     # Times with decimals (Bybit's seconds) are read as float; whole numbers fit it exactly too.
     ts_type = arrow.float64() if layout.source == "bybit" else arrow.int64()
     types = {layout.price: arrow.float64(), layout.qty: arrow.float64(), layout.ts: ts_type}
-    types[layout.side] = arrow.bool_()
-    if layout.id:
-        types[layout.id] = arrow.int64()
-    if layout.ref:
-        types[layout.ref] = arrow.binary()
-    if SYMBOL in layout.names:
-        types[SYMBOL] = arrow.dictionary(arrow.int32(), arrow.string())
+    types |= {layout.side: arrow.bool_(), layout.id: arrow.int64(), layout.ref: arrow.binary()}
+    types[layout.named] = arrow.dictionary(arrow.int32(), arrow.string())
+    # What a layout does not have is named by nothing.
+    types.pop("", None)
     yes, no = ("buy", "sell") if layout.side_means == "taker" else ("true", "false")
     return (
         csv.ReadOptions(
@@ -175,13 +180,13 @@ def _trades(table: Any, layout: Layout) -> Trades:
     def column(name: str) -> Any:
         return table.column(name).to_numpy()
 
-    said: Bools = column(layout.side)
+    said: Bools = column(layout.side) if layout.side else np.ones(table.num_rows, dtype=np.bool_)
     ids = column(layout.id) if layout.id else np.zeros(table.num_rows, dtype=np.int64)
     return Trades.of(
         ids,
         microseconds(column(layout.ts)),
         column(layout.price),
-        column(layout.qty),
+        column(layout.qty) if layout.qty else np.ones(table.num_rows),
         said if layout.side_means == "taker" else ~said,
         ref=refs(table.column(layout.ref)) if layout.ref else None,
     )

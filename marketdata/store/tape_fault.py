@@ -41,10 +41,10 @@ def _complaints(row: list[str], layout: Layout) -> Iterator[str]:
     if not _is_time(cells[layout.ts]):
         yield f"a time between 2010 and 2100 expected as {layout.ts}, seen {cells[layout.ts]!r}"
     for name in (layout.price, layout.qty):
-        if not _is_amount(cells[name]):
+        if name and not _is_amount(cells[name]):
             yield f"a number above zero expected as {name}, seen {cells[name]!r}"
     words = SIDES if layout.side_means == "taker" else BOOLEANS
-    if cells[layout.side].lower() not in words:
+    if layout.side and cells[layout.side].lower() not in words:
         choice = " or ".join(sorted(words))
         yield f"{choice} expected as {layout.side}, seen {cells[layout.side]!r}"
 

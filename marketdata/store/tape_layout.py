@@ -16,17 +16,20 @@ class Layout:
         Feed name.
     symbol : str
         What the rows say, empty where they do not.
-    channel : {"aggTrade", "trade"}
+    channel : {"aggTrade", "trade", "ticks"}
         What the ids count.
     names : tuple of str
         Every column of the file, in order.
     id, ts, price, qty, side : str
-        Columns that matter; `id` is empty where trades carry no number and are counted.
+        Columns that matter; `id` is empty where trades carry no number and are counted, `qty` and
+        `side` where rows are ticks, which have neither.
     side_means : {"maker", "taker"}
         Whether `side` says that the buyer was the maker, or which side the taker was on.
     has_header : bool
     ref : str
         The venue's own id where it is no number to count by; empty where there is none.
+    named : str
+        The column that names the symbol; empty where there is none.
     """
 
     source: str
@@ -41,10 +44,11 @@ class Layout:
     side_means: str
     has_header: bool
     ref: str = ""
+    named: str = ""
 
 
-AGG, SINGLE = "aggTrade", "trade"
-SPOT, FUTURES, BYBIT = "binance_ws", "binance_futures", "bybit"
+AGG, SINGLE, TICKS = "aggTrade", "trade", "ticks"
+SPOT, FUTURES, BYBIT, DERIV = "binance_ws", "binance_futures", "bybit", "deriv"
 # Archives of Binance without a header.
 SPOT_AGG = ("id", "price", "qty", "first", "last", "time", "maker", "best")
 SPOT_TRADES = ("id", "price", "qty", "quote", "time", "maker", "best")
@@ -65,7 +69,10 @@ HEADED = (
     (("tradeId", "timestamp", "price", "quantity", "side"), "taker", SINGLE, SPOT),
     (("id", "timestamp", "price", "volume", "side"), "taker", SINGLE, BYBIT),
     (("", "timestamp", "price", "size", "side"), "taker", SINGLE, BYBIT),
+    (("", "unix_time", "price", "", ""), "taker", TICKS, DERIV),
 )
+# Columns that name the symbol.
+NAMED = ("symbol", "instrument")
 # Where the id is no number of the file, a UUID.
 MATCH_ID = "trdMatchID"
 # Tardis names the venue in a column of its own.
@@ -95,9 +102,10 @@ def _headed(names: tuple[str, ...], row: tuple[str, ...]) -> Layout | None:
         # Ids that are words cannot be counted along; the trades are numbered instead.
         is_counted = seen.get(id, "0").isdigit()
         word = MATCH_ID if MATCH_ID in names else id
+        named = next((name for name in NAMED if name in names), "")
         return Layout(
             source=source or _source(names, seen),
-            symbol=seen.get("symbol", ""),
+            symbol=seen.get(named, ""),
             channel=channel,
             names=names,
             id=id if is_counted else "",
@@ -108,6 +116,7 @@ def _headed(names: tuple[str, ...], row: tuple[str, ...]) -> Layout | None:
             side_means=side_means,
             has_header=True,
             ref="" if id and is_counted else word,
+            named=named,
         )
     return None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from marketdata.context import DAY, Definition, MarketContext
 from marketdata.core.errors import BadInputError, TapeError
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Grid, Instrument
+from marketdata.core.numbering import numbered
 from marketdata.core.trades import LATEST_US, Trades
 from marketdata.management.output import (
     bad_argument,
@@ -25,8 +27,7 @@ from marketdata.management.output import (
 from marketdata.payload import context_payload, counts, iso
 from marketdata.pipeline import Pipeline
 from marketdata.store.tape import Tape, open_tape
-
-PROOF = {"binance_ws": "id_exact", "binance_futures": "id_exact", "bybit": "overlap"}
+from marketdata.venues import VENUES
 
 
 class EventCounter:
@@ -85,20 +86,20 @@ def replayed(tape: Tape) -> dict[str, Any]:
     began = time.perf_counter()
     events = EventCounter()
     pipeline: Pipeline | None = None
-    first_ts_us = LATEST_US
+    first_ts_us, last = LATEST_US, -1
     for trades in tape.batches():
         if pipeline is None:
             pipeline = _pipeline(tape, trades, events)
             pipeline.lack(tape.voids())
         first_ts_us = min(first_ts_us, int(trades.ts_us.min()))
-        pipeline.feed(Batch(trades, "file"))
+        last = _feed(pipeline, trades, last)
     if pipeline is None:
         raise TapeError(f"{tape.path.name}: trades expected, seen none")
-    seconds = time.perf_counter() - began
+    seconds, is_known = time.perf_counter() - began, tape.source in VENUES
     last_us = pipeline.watermark_us
     snapshot = pipeline.context.snapshot(DAY, last_us)
     return {
-        **context_payload(snapshot, proof=PROOF.get(tape.source, "none")),
+        **context_payload(snapshot, proof=VENUES[tape.source].proof if is_known else "none"),
         "hash": pipeline.context.hash(DAY, last_us),
         "events": counts(events.kinds),
         "first_ts": iso(first_ts_us),
@@ -108,6 +109,15 @@ def replayed(tape: Tape) -> dict[str, Any]:
         "seconds": round(seconds, 6),
         "trades_per_second": round(pipeline.counts.trades / seconds),
     }
+
+
+def _feed(pipeline: Pipeline, trades: Trades, last: int) -> int:
+    """Feed trades, numbered by us after `last` where their venue does not; return the last id."""
+    if not pipeline.instrument.is_numbered:
+        trades, unused = numbered(trades, last)
+        pipeline.lack(unused)
+    pipeline.feed(Batch(trades, "file"))
+    return int(trades.id[-1])
 
 
 def _speed(answer: dict[str, Any]) -> str:
@@ -129,5 +139,13 @@ def _pipeline(tape: Tape, trades: Trades, events: EventCounter) -> Pipeline:
     grid = Grid.of_values(trades.price, trades.qty)
     if size % grid.tick and not grid.tick % size:
         grid = Grid(size, grid.lot)
+    venue = VENUES.get(tape.source)
     instrument = Instrument(tape.source, tape.symbol, grid)
+    if venue is not None:
+        instrument = replace(
+            instrument,
+            is_numbered=venue.is_numbered,
+            is_sized=venue.is_sized,
+            cadence_us=venue.cadence_us(tape.symbol),
+        )
     return Pipeline(MarketContext(instrument, definition=definition), [events])
