@@ -113,6 +113,8 @@ class Splice:
         self._waiting: list[list[Trades]] = [[]]
         self._missed: set[bytes] = set()
         self._told: set[bytes] = set()
+        # A new stretch began of which nothing could be handed on: the next trade jumps.
+        self._is_due = False
 
     @property
     def waiting(self) -> int:
@@ -130,7 +132,7 @@ class Splice:
         return not self._missed <= self._told
 
     def opened(self) -> None:
-        """Learn of a new connection: nothing follows on anything until it is joined."""
+        """Learn that a connection began or ended: nothing follows on anything until joined."""
         self.is_joined = False
         if self._waiting[-1]:
             self._waiting.append([])
@@ -223,12 +225,18 @@ class Splice:
         # Whatever is no newer than what is held may be held: it belongs to the hole before this.
         is_newer = trades.ts_us > self.last_us
         self._known.update(dict.fromkeys(_refs(trades)[~is_newer].tolist()))
-        piece = self._remember(*begun(_in_time(trades[is_newer]), self.last))
-        return replace(piece, is_begun=len(piece.trades) > 0)
+        self._is_due = len(trades) > 0 and not is_newer.any()
+        return replace(self._begun(trades[is_newer]), is_begun=len(trades) > 0)
+
+    def _begun(self, trades: Trades) -> Piece:
+        return self._remember(*begun(_in_time(trades), self.last))
 
     def _follow(self, trades: Trades) -> Piece:
         fresh = _distinct(trades)[~self._are_known(_distinct(trades))]
         self.duplicates += len(trades) - len(fresh)
+        if self._is_due and len(fresh):
+            self._is_due = False
+            return self._begun(fresh)
         return self._remember(*numbered(_in_time(fresh), self.last))
 
     def _remember(self, trades: Trades, unused: list[Run]) -> Piece:
@@ -237,7 +245,7 @@ class Splice:
         self.last = int(trades.id[-1])
         self.last_us = max(self.last_us, int(trades.ts_us.max()))
         self._known.update(dict.fromkeys(_refs(trades).tolist()))
-        for ref in list(self._known)[: len(self._known) - REMEMBERED]:
+        for ref in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
             del self._known[ref]
         return Piece(trades, unused)
 
@@ -247,15 +255,21 @@ class Splice:
 
 
 def _overlapped(page: Trades, waiting: Trades) -> Trades | None:
-    """Return page and live trades as one, or None where they do not overlap."""
+    """Return page and live trades as one, or None where they do not overlap.
+
+    What the page has between two that came is taken, too: of two connections that replace each
+    other the one may end before the other brings anything.
+    """
     if not len(page):
         return None
     paged, live = _refs(page), _refs(waiting)
-    at = np.flatnonzero(paged == live[0])
-    if len(at):
-        return Trades.concat([page[: int(at[0])], waiting])
-    # The page begins later than what came: it adds nothing that was before.
-    return waiting if (live == paged[0]).any() else None
+    begins = np.flatnonzero(paged == live[0])
+    if not len(begins) and not (live == paged[0]).any():
+        return None
+    at = int(begins[0]) if len(begins) else 0
+    # What the page has after all that came is on its way.
+    until = int(np.flatnonzero(np.isin(paged, live))[-1]) + 1
+    return _in_time(_distinct(Trades.concat([page[:at], waiting, page[at:until]])))
 
 
 def _stretches(earlier: list[Trades], newest: Trades) -> list[Trades]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -125,6 +126,32 @@ def test_what_both_connections_of_a_roll_bring_comes_once():
     assert splice.duplicates == 2
 
 
+def test_what_neither_connection_of_a_roll_brought_is_taken_from_the_page():
+    splice = Splice()
+    _, before = joined(splice, WHOLE[20:50], WHOLE[0:30])
+    splice.opened()
+    splice.live(WHOLE[50:52])  # the old connection, which ends then
+    splice.live(WHOLE[60:62])  # the first that its successor brings
+    joint, piece = splice.join(WHOLE[40:62])
+    assert joint is Joint.PROVEN
+    assert places([before, piece.trades]) == list(range(62))
+    assert piece.paged == 8
+
+
+def test_a_stretch_of_older_times_is_a_hole_before_the_next_trade():
+    """A trade stamped ahead of its time is held; then more is lost than a page has."""
+    splice = Splice()
+    ts_us = WHOLE.ts_us[:50].copy()
+    ts_us[-1] = WHOLE.ts_us[200]
+    ahead = replace(WHOLE[:50], ts_us=ts_us)
+    joined(splice, ahead[20:50], ahead[0:30])
+    joint, after = joined(splice, WHOLE[170:180], WHOLE[150:175])
+    assert joint is Joint.BEGUN
+    assert len(after) == 0
+    last = splice.last
+    assert splice.live(WHOLE[250:252]).trades.id[0] > last + 1
+
+
 def test_two_connections_that_wait_are_joined_by_a_page_that_spans_both():
     splice = Splice()
     _, before = joined(splice, WHOLE[20:50], WHOLE[0:30])
@@ -239,6 +266,16 @@ def test_what_is_remembered_is_bounded(monkeypatch):
     joined(splice, WHOLE[20:120], WHOLE[0:30])
     assert len(splice.refs) == 50
     assert splice.refs[-1] == b"ref-119"
+
+
+def test_nothing_is_forgotten_before_there_are_too_many(monkeypatch):
+    monkeypatch.setattr("marketdata.core.splice.REMEMBERED", 100)
+    splice = Splice()
+    joined(splice, WHOLE[20:30], WHOLE[0:30])
+    for row in range(30, 90):
+        splice.live(WHOLE[row : row + 1])
+        assert len(splice.refs) == row + 1
+    assert len(splice.live(WHOLE[0:90]).trades) == 0
 
 
 @pytest.mark.parametrize("seed", range(40))
