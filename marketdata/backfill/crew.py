@@ -97,6 +97,8 @@ class Crew:
         self._tell(work)
         while work.status == Status.RUNNING:
             work.attempts += 1
+            # What the try before said; a hole that this one cannot fill is an error of its own.
+            work.error = ""
             try:
                 self.fetcher.fetch(work)
             except (StoppedError, WriterStoppedError):
@@ -109,7 +111,7 @@ class Crew:
 
     def _done(self, work: Work) -> None:
         if work.status == Status.RUNNING:
-            work.status, work.error = Status.DONE, ""
+            work.status = Status.DONE
         else:
             instead = "pages are asked for" if self.job.via == "auto" else "the day stays open"
             log.warning("%s symbol=%s; %s", work.error, self.job.symbol, instead)

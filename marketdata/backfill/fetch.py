@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,13 +15,15 @@ from marketdata.backfill.plan import Chunk
 from marketdata.backfill.progress import Progress
 from marketdata.backfill.width import Width
 from marketdata.core.coverage import Coverage, Run
-from marketdata.core.errors import FrameError, StoppedError, VenueError
-from marketdata.core.fit import fitted
+from marketdata.core.errors import BadInputError, FrameError, StoppedError, VenueError
+from marketdata.core.fit import fitted, reaches
 from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import MINUTE_US
 from marketdata.core.trades import Trades
 from marketdata.models import BackfillChunk
 from marketdata.rest.client import ClientStatus
+
+log = logging.getLogger(__name__)
 
 LOOK_S = 0.2
 # Neighbouring ids may be stamped out of order; a page of another day is something else.
@@ -235,7 +238,14 @@ class Fetcher:
             work.read = replace(work.read, rows=0, first_id=0, last_id=-1)
         filled = Trades.empty()
         for hole in chunk.runs:
-            filled = Trades.concat([filled, self._fill(work, hole, rows, filled)])
+            try:
+                found = self._fill(work, hole, rows, filled)
+            except BadInputError as error:
+                # It stays a hole; those beside it may well be filled.
+                log.error("hole not filled symbol=%s error=%s", self.symbol, error)
+                work.error = str(error)
+                continue
+            filled = Trades.concat([filled, found])
             # The next hole may lie within the same moment.
             filled = filled[filled.ts_us == filled.ts_us.max(initial=0)]
 
@@ -253,7 +263,7 @@ class Fetcher:
             found = replace(found, is_buy=tick_rule(found.price, before))
         if len(found):
             work.trades += self.put(found, work.chunk.origin)
-        if unused is not None:
+        if unused is not None and _vouches(work.chunk, rows, before, after):
             work.lacking.append(unused)
         return found
 
@@ -292,3 +302,19 @@ class Fetcher:
         work.read = self.means.archive.day(span, self.clock(), take, only_files=only_files)
         if work.read is None:
             work.status, work.error = Status.ABSENT, "the venue has no file of this day"
+
+
+def _vouches(chunk: Chunk, rows: Trades, before: Trades, after: Trades) -> bool:
+    """Tell whether the rows are all there is between two sides of a hole.
+
+    What is held at a side must be among the rows, for a file may end early. Where nothing of the
+    chunk's time is held, the chunk's edge is the side; of somebody's file nobody knows whether it
+    begins and ends there.
+    """
+    if len(before) and before.ts_us[-1] >= chunk.end_us:
+        return False
+    if len(after) and after.ts_us[0] < chunk.start_us:
+        return False
+    sides = (before[before.ts_us >= chunk.start_us], after[after.ts_us < chunk.end_us])
+    is_whole = chunk.origin != "file"
+    return all(reaches(rows, held) if len(held) else is_whole for held in sides)

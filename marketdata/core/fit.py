@@ -54,10 +54,9 @@ def fitted(
         inside &= rows.ts_us >= start_us
     if end_us is not None:
         inside &= rows.ts_us <= end_us
-    held = Counter(_traits(before, start_us, is_sided) + _traits(after, end_us, is_sided))
+    held = Counter(_traits(before, is_sided) + _traits(after, is_sided))
     found = rows[inside]
-    at_edges = _at_edges(found, start_us, end_us)
-    found = found[_not_held(found, held, at_edges, is_sided)]
+    found = found[_not_held(found, held, _at_edges(found, before, after), is_sided)]
     first, last = hole
     if len(found) > last - first + 1:
         raise BadInputError(
@@ -73,31 +72,34 @@ def fitted(
 Trait = tuple[int, float, float, bool]
 
 
-def _traits(trades: Trades, ts_us: int | None, is_sided: bool) -> list[Trait]:
-    """Return time, price, quantity and side of the trades at one time."""
-    if ts_us is None:
-        return []
-    at = trades[trades.ts_us == ts_us]
-    sides = (at.is_buy & is_sided).tolist()
-    return list(zip(at.ts_us.tolist(), at.price.tolist(), at.qty.tolist(), sides, strict=True))
+def reaches(rows: Trades, held: Trades) -> bool:
+    """Tell whether the rows have one of some trades that are held, by time, price and quantity."""
+    beside = rows[np.isin(rows.ts_us, held.ts_us)]
+    return not set(_traits(beside, is_sided=False)).isdisjoint(_traits(held, is_sided=False))
+
+
+def _traits(trades: Trades, is_sided: bool) -> list[Trait]:
+    """Return time, price, quantity and side of trades."""
+    columns = (trades.ts_us, trades.price, trades.qty, trades.is_buy & is_sided)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _not_held(rows: Trades, held: Counter[Trait], at_edges: Ints, is_sided: bool) -> Bools:
     fresh = np.ones(len(rows), dtype=np.bool_)
-    for row in at_edges.tolist():
-        one = rows[row : row + 1]
-        (trait,) = _traits(one, int(one.ts_us[0]), is_sided)
+    for row, trait in zip(at_edges.tolist(), _traits(rows[at_edges], is_sided), strict=True):
         if held[trait] > 0:
             held[trait] -= 1
             fresh[row] = False
     return fresh
 
 
-def _at_edges(rows: Trades, start_us: int | None, end_us: int | None) -> Ints:
+def _at_edges(rows: Trades, before: Trades, after: Trades) -> Ints:
+    """Return the rows whose time is within what is held, which may be stored out of order."""
     at = np.zeros(len(rows), dtype=np.bool_)
-    for ts_us in (start_us, end_us):
-        if ts_us is not None:
-            at |= rows.ts_us == ts_us
+    if len(before):
+        at |= rows.ts_us <= before.ts_us.max()
+    if len(after):
+        at |= rows.ts_us >= after.ts_us.min()
     return np.flatnonzero(at)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +16,7 @@ import requests
 
 from marketdata.backfill import jobs
 from marketdata.backfill.auditor import ASKED_BY, Auditor, Parts
+from marketdata.backfill.files import ArchiveHost
 from marketdata.backfill.inlet import Inlet
 from marketdata.backfill.jobs import Request
 from marketdata.backfill.means import means_of
@@ -24,7 +27,7 @@ from marketdata.context import day_window
 from marketdata.core.coverage import Coverage
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Instrument
-from marketdata.core.numbering import begun, day_numbers, number_at
+from marketdata.core.numbering import begun, day_numbers, number_at, numbered
 from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import DAY_US, HOUR_US, open_us
 from marketdata.core.trades import Trades
@@ -275,9 +278,60 @@ def test_a_file_of_ones_own_fills_holes_too(run, bybit, writer, tmp_path):
     path.write_bytes(requests.get(f"{bybit.rest_url}/trading/{BTC}/{path.name}").content)
     hold(writer, bybit, "bybit", truth[1000:1500])
     outcome = run(bybit, via="file", path=str(path))
-    assert (outcome.status, outcome.missing) == ("completed", 0)
     assert as_told(stored("bybit")) == as_told(truth)
+    # Whether the file begins and ends with the day nobody said: a hole at either end.
+    assert (outcome.status, outcome.missing) == ("failed", 2)
     assert proof("bybit")["certificate"]["sources"]["file"] == len(truth) - 500
+
+
+@pytest.fixture
+def early_file(bybit, monkeypatch) -> None:
+    """Let the venue's file be one that ends at noon."""
+    whole = ArchiveHost.save
+
+    def save(self, path: str, target: Path) -> str | None:
+        whole(self, path, target)
+        lines = gzip.decompress(target.read_bytes()).splitlines(keepends=True)
+        target.write_bytes(gzip.compress(b"".join(lines[: len(lines) // 2])))
+        return hashlib.sha256(target.read_bytes()).hexdigest()
+
+    monkeypatch.setattr(ArchiveHost, "save", save)
+
+
+def test_a_file_that_ends_before_what_is_held_leaves_the_hole_open(run, bybit, writer, early_file):
+    truth = traded(bybit, *DAY)
+    hold(writer, bybit, "bybit", truth[3000:3200], truth[3600:3800])
+    outcome = run(bybit, via="archive")
+    assert outcome.status == "failed"
+    # Half the lines, one of which is the header.
+    assert outcome.inserted == len(truth) // 2 - 1
+    assert outcome.missing == 3
+    assert not absences.coverage(held_by("bybit").id)
+
+
+def test_hours_that_are_held_say_nothing_of_a_hole_at_another_time(run, bybit, writer):
+    truth = traded(bybit, *DAY)
+    ten, noon, one, two = (DAY[0] + hour * HOUR_US for hour in (10, 12, 13, 14))
+    hold(writer, bybit, "bybit", traded(bybit, DAY[0], one), traded(bybit, two, DAY[1]))
+    assert run(bybit, via="archive", span=(ten, noon)).inserted == 0
+    assert not absences.coverage(held_by("bybit").id)
+    assert run(bybit).inserted == len(traded(bybit, one, two))
+    assert as_told(stored("bybit")) == as_told(truth)
+
+
+def test_one_hole_that_cannot_be_filled_keeps_no_other_open(run, bybit, writer):
+    """The feed left a trade out, then 30 numbers around it were dropped: the file has one more."""
+    truth = traded(bybit, *DAY)
+    instrument = remembered(bybit, "bybit")
+    first, _ = numbered(Trades.concat([truth[:100], truth[101:3000]]), -1)
+    later, _ = begun(truth[4000:], int(first.id[-1]))
+    for part in (first[:90], first[120:], later):
+        writer.put_trades(instrument.id, Batch(part, "live"))
+    assert writer.flush(10)
+    outcome = run(bybit)
+    assert (outcome.status, outcome.missing, outcome.inserted) == ("failed", 1, 1000)
+    chunk = BackfillChunk.objects.get()
+    assert "at most 30 trades expected" in chunk.error
 
 
 def test_today_waits_for_its_file(run, bybit, writer):

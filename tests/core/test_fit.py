@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from marketdata.core.errors import BadInputError
-from marketdata.core.fit import fitted
+from marketdata.core.fit import fitted, reaches
 from marketdata.core.trades import Trades
 
 US = 1_786_233_600_000_000
@@ -96,3 +96,17 @@ def test_an_estimated_side_tells_nothing_apart():
     other = Trades(ticks.id, ticks.ts_us, ticks.price, ticks.qty, ~ticks.is_buy)
     assert prices(fitted(other, (50, 60), held, NONE, is_sided=False)[0]) == [4]
     assert prices(fitted(other, (50, 60), held, NONE)[0]) == [2, 4]
+
+
+def test_what_is_held_out_of_order_is_not_taken_again():
+    # Numbered as it came: the old connection's trade of 1 ms after the new one's of 2 ms.
+    before = rows((0, 1), (1, 2), (2, 4), (1, 3))
+    found, _ = fitted(FILE, (50, 60), before, rows((5, 5), (5, 6), (5, 5), (9, 7)))
+    assert prices(found) == []
+
+
+def test_rows_reach_what_is_held_only_by_a_trade_of_it():
+    assert reaches(FILE, rows((2, 4)))
+    assert not reaches(FILE, rows((2, 5)))
+    assert not reaches(FILE, rows((3, 4)))
+    assert not reaches(NONE, rows((2, 4)))
