@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
@@ -80,6 +82,9 @@ class BookLine:
             tap=self.tap,
         )
         self._interval_ms = settings.depth_interval_ms
+        # Connections that carry each book: two of them while one replaces the other.
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
 
     def start(self) -> None:
         """Start the keeper, then what feeds it."""
@@ -108,11 +113,16 @@ class BookLine:
     # What the sockets say; called in their threads.
 
     def opened(self, symbols: Sequence[str]) -> None:
-        """Do nothing: a book is unknown since the connection before ended."""
+        """Count it: a book is unknown since the connection before ended."""
+        with self._lock:
+            self._open.update(symbols)
 
     def closed(self, symbols: Sequence[str]) -> None:
-        """Give the books up until they are whole again."""
-        self.keeper.lost(symbols)
+        """Give the books up until they are whole again, unless a successor carries them on."""
+        with self._lock:
+            self._open.subtract(symbols)
+            lost = [symbol for symbol in symbols if self._open[symbol] <= 0]
+        self.keeper.lost(lost)
 
     def trades(self, symbol: str, batch: Batch) -> None:
         """Pass over trades: they come over another line."""

@@ -78,6 +78,9 @@ class Tickers:
 
     def _liquidated(self, symbol: str, state: Ticker, fact: Liquidation) -> None:
         kept = self._liquidations.setdefault(symbol, deque(maxlen=SHOWN_LIQUIDATIONS))
+        if fact in kept:
+            # A connection and its successor both tell it.
+            return
         kept.append(fact)
         self._states[symbol] = replace(state, liquidations=tuple(kept))
         instrument_id = self._instrument_id(symbol)

@@ -349,6 +349,14 @@ def test_liquidations_are_stored_each_once_signed_and_shown_newest_last(kept):
     assert tickers.state("BTCUSDT").liquidations[-1].ts_us == 259
 
 
+def test_a_liquidation_that_two_connections_tell_is_one(kept):
+    tickers = Tickers(kept, lambda symbol: 7)
+    told = Liquidation(100, 50.0, 2.0, is_buy=False, is_sample=True)
+    tickers.take([("BTCUSDT", told)])
+    tickers.take([("BTCUSDT", told)])
+    assert len(kept.rows) == len(tickers.state("BTCUSDT").liquidations) == 1
+
+
 def test_quotes_and_candles_are_the_newest_ones(kept):
     tickers = Tickers(kept, lambda symbol: 7)
     quotes = [Quote(5, ts_us, 99.0, 1.0, 100.0, 2.0) for ts_us in (1, 2)]
