@@ -217,8 +217,8 @@ class Ingestor(threading.Thread):
         url = self.locate()
         with Socket.connect(url, timeout_s=CONNECT_TIMEOUT_S) as socket:
             self._socket, self.label = socket, socket.label
-            self._begin(socket)
             try:
+                self._begin(socket)
                 while not self._stopping.is_set():
                     self._read(socket)
             finally:

@@ -226,7 +226,9 @@ class Source:
             self.splicer.opened(symbols)
 
     def closed(self, symbols: Sequence[str]) -> None:
-        """Do nothing: the status says so."""
+        """Learn that a connection ended: where trades carry ids, these tell what was missed."""
+        if self.splicer is not None:
+            self.splicer.closed(symbols)
 
     def trades(self, symbol: str, batch: Batch) -> None:
         """Hand live trades to the flow, or have them numbered before."""

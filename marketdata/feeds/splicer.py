@@ -100,20 +100,29 @@ class Splicer(threading.Thread):
                 else:
                     splice.live(trades)
             desk.early.clear()
+            if splice.waiting:
+                desk.waits_since_s, desk.due_s = time.monotonic(), 0.0
         self._news.set()
 
     def opened(self, symbols: Sequence[str]) -> None:
         """Learn of a new connection; called in its thread, before it brings anything."""
+        self.closed(symbols)
         for symbol in symbols:
             desk = self._desks[symbol]
             with desk.lock:
                 desk.due_s = 0.0
                 desk.backoff.reset()
+        self._news.set()
+
+    def closed(self, symbols: Sequence[str]) -> None:
+        """Learn that a connection ended: another one may have begun later than that."""
+        for symbol in symbols:
+            desk = self._desks[symbol]
+            with desk.lock:
                 if desk.splice is None:
                     desk.early.append(None)
                 else:
                     desk.splice.opened()
-        self._news.set()
 
     def live(self, symbol: str, batch: Batch) -> None:
         """Take live trades; called in the threads of connections, never waits for the venue."""

@@ -165,6 +165,32 @@ def test_a_reconnect_is_joined_by_the_page_in_order(start, venue, desk):
     assert splicer.joints[Joint.PROVEN] == 1
 
 
+def test_a_roll_whose_old_end_ends_first_is_joined_by_the_page(start, venue, desk):
+    """The successor is open, but brings its first trade only after the old connection ended."""
+    splicer = connected(start, venue, desk)
+    splicer.opened([BTC])
+    came(splicer, venue, 50, 52)  # over the old one
+    until(lambda: splicer.is_joined(BTC), "joined")
+    splicer.closed([BTC])
+    came(splicer, venue, 75, 80)
+    until(lambda: splicer.is_joined(BTC), "joined")
+    assert desk.places() == list(range(10, 80))
+    assert desk.stretches() == [70]
+
+
+def test_trades_from_before_a_symbol_was_opened_wait_no_longer_than_others(
+    start, venue, desk, monkeypatch
+):
+    monkeypatch.setattr(module, "PATIENCE_S", 0.05)
+    venue.error = ConnectionLostError("no answer")
+    splicer = start(is_ready=False)
+    splicer.opened([BTC])
+    came(splicer, venue, 20, 25)
+    splicer.ready(BTC, Splice())
+    until(lambda: splicer.is_joined(BTC), "given up without another trade")
+    assert desk.places() == list(range(20, 25))
+
+
 def test_trades_that_wait_are_handed_on_when_the_venue_answers_again(start, venue, desk):
     splicer = connected(start, venue, desk)
     venue.error = ConnectionLostError("no answer")
