@@ -116,7 +116,9 @@ def _coverage() -> Iterator[Metric]:
     missing = GaugeMetricFamily("botcrypto_missing_trades", "Trades missing today", labels=SYMBOL)
     for name, lane in list(live.now().flow.lanes.items()):
         if lane.coverage is not None:
-            missing.add_metric(name, lane.coverage.missing)
+            # How many trades a hole has that nobody counted is not known: no number is better.
+            if lane.coverage.is_counted or not lane.coverage.missing:
+                missing.add_metric(name, lane.coverage.missing)
             if lane.coverage.ratio is not None:
                 ratio.add_metric((*name, DAY), lane.coverage.ratio)
     yield from (ratio, missing)

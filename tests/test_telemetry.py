@@ -120,6 +120,20 @@ def test_every_state_of_the_contract_has_a_number() -> None:
     assert set(telemetry.STATES) == {"connecting", "live", "stale", "backoff", "stopped"}
 
 
+def test_holes_of_which_nobody_knows_the_size_are_no_number(running: SimpleNamespace) -> None:
+    held, whole = (
+        ScopeCoverage(3 + missing, 3, missing, (), "held", {}, is_counted=False)
+        for missing in (2, 0)
+    )
+    running.flow.lanes |= {
+        ("bybit", "BTCUSDT"): lane(3, held),
+        ("bybit", "ETHUSDT"): lane(3, whole),
+    }
+    assert value("botcrypto_missing_trades", source="bybit", symbol="ETHUSDT") == 0
+    unknown = ("botcrypto_missing_trades", (("source", "bybit"), ("symbol", "BTCUSDT")))
+    assert unknown not in samples()
+
+
 def test_values_and_labels(running: SimpleNamespace) -> None:
     btc = {"source": "binance_ws", "symbol": "BTCUSDT"}
     assert value("botcrypto_trades_total", **btc) == 7

@@ -62,6 +62,8 @@ RESTATED = {
     Restatement.What.DAY: ("vwap", "volume", "trades"),
     Restatement.What.SESSION: ("vwap", "volume", "trades"),
 }
+# Neither end of the calendar, where a day has no neighbour.
+YEARS = range(1970, 9999)
 # A day of a million trades takes seconds to count; who else asks meanwhile waits for that.
 _counting = threading.Lock()
 
@@ -101,6 +103,8 @@ def _day_us(request: HttpRequest, name: str) -> int | None:
         return None
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+        if day.year not in YEARS:
+            raise ValueError
     except ValueError:
         raise answers.UnknownNameError("day", text, ["a date such as 2024-01-01"]) from None
     return int(day.timestamp()) * 1_000_000

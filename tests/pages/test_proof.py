@@ -276,7 +276,12 @@ def test_nothing_stored_and_nothing_known_are_said(btc):
     response = Client().get("/proof/", {"symbol": STRANGE})
     assert response.status_code == 404
     assert STRANGE not in response.content.decode()
-    for query in ({"day": "monday"}, {"until": "2024-13-01"}):
+    for query in (
+        {"day": "monday"},
+        {"until": "2024-13-01"},
+        {"day": "0001-01-01"},
+        {"day": "9999-12-31"},
+    ):
         response = Client().get("/proof/", query)
         assert response.status_code == 404
         assert "a date such as 2024-01-01" in response.content.decode()
