@@ -331,7 +331,7 @@ class Source:
                 connection.close()
 
     def _left_out(self, symbol: str, refs: list[bytes]) -> None:
-        """State that the feed left trades out, which nothing but the venue's own file can add."""
+        """State that the feed left trades out: between dense numbers nothing can add them."""
         lane = self.flow.lanes[self.name, symbol]
         lane.damage = f"the feed left out {len(refs)} trades that the venue has"
         detail = {"trades": len(refs), "refs": [ref.decode() for ref in refs[:MOST_TOLD]]}
