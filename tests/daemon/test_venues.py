@@ -17,7 +17,7 @@ from marketdata.core.trades import Trades
 from marketdata.simulator.bybit.numerals import Numerals
 from tests.daemon.process import Running, until
 from tests.venues.drill import SYMBOLS, Place, Stored, places, settle, told, truth, watched
-from tests.venues.drill_faults import STEPS, UNPROVEN, Step, befall, beyond_a_page
+from tests.venues.drill_faults import STEPS, UNPROVEN, Step, befall, beyond_a_page, ripen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RECONNECTS = 10
@@ -54,8 +54,11 @@ class Story:
             befall(place, Step({"rst": 1}))
         self.proven = place.coverage()
         for step in UNPROVEN.get(place.source, ()):
+            # What is lost before the line is joined, the page that joins it brings.
+            ripen(place)
             befall(place, step)
-            until(lambda: self._told() == self._lost(), f"{place.source}: {place.notes[-1]} told")
+            what = f"{place.source}: {place.notes[-1]} told"
+            until(lambda: self._told() == self._lost(), what, wait_s=60)
         if place.source in UNPROVEN:
             befall(place, beyond_a_page(place))
         if place.source != "deriv":
