@@ -50,6 +50,15 @@ class _Desk:
     waits_since_s: float | None = None
     recv_us: int = 0
     is_begun: bool = False
+    # Two while one replaces the other.
+    connections: int = 0
+
+    def part(self) -> None:
+        """Let what comes now follow on nothing until it is joined."""
+        if self.splice is None:
+            self.early.append(None)
+        else:
+            self.splice.opened()
 
     @property
     def is_joined(self) -> bool:
@@ -106,23 +115,23 @@ class Splicer(threading.Thread):
 
     def opened(self, symbols: Sequence[str]) -> None:
         """Learn of a new connection; called in its thread, before it brings anything."""
-        self.closed(symbols)
         for symbol in symbols:
             desk = self._desks[symbol]
             with desk.lock:
+                desk.connections += 1
                 desk.due_s = 0.0
                 desk.backoff.reset()
+                desk.part()
         self._news.set()
 
     def closed(self, symbols: Sequence[str]) -> None:
-        """Learn that a connection ended: another one may have begun later than that."""
+        """Learn that a connection ended: one that goes on may bring its first trade only later."""
         for symbol in symbols:
             desk = self._desks[symbol]
             with desk.lock:
-                if desk.splice is None:
-                    desk.early.append(None)
-                else:
-                    desk.splice.opened()
+                desk.connections -= 1
+                if desk.connections > 0:
+                    desk.part()
 
     def live(self, symbol: str, batch: Batch) -> None:
         """Take live trades; called in the threads of connections, never waits for the venue."""
