@@ -17,7 +17,7 @@ from marketdata.core.trades import Trades
 from marketdata.simulator.bybit.numerals import Numerals
 from tests.daemon.process import Running, until
 from tests.venues.drill import SYMBOLS, Place, Stored, places, settle, told, truth, watched
-from tests.venues.drill_faults import STEPS, UNPROVEN, Step, befall, beyond_a_page, ripen
+from tests.venues.drill_faults import BEYOND_A_PAGE, STEPS, UNPROVEN, Step, befall, ripen
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 RECONNECTS = 10
@@ -60,7 +60,7 @@ class Story:
             what = f"{place.source}: {place.notes[-1]} told"
             until(lambda: self._told() == self._lost(), what, wait_s=60)
         if place.source in UNPROVEN:
-            befall(place, beyond_a_page(place))
+            befall(place, BEYOND_A_PAGE)
         if place.source != "deriv":
             place.compare_books()
         found = place.context()

@@ -51,10 +51,10 @@ QUICK = {
     "BYBIT_API_TIMEOUT": 3,
     "BINANCE_API_TIMEOUT": 5,
 }
-# Mean trades a second. Bybit's page of newest trades then reaches back ten seconds or more.
+# Trades a second, evenly: so Bybit's page of newest trades reaches back ten seconds.
 RATE = 100.0
 PAGE = 1000
-# Futures and spot are tapes that play now: their past begins with the drill.
+# All but Deriv's are tapes that play now: their past begins with the drill.
 LASTS_S = 600.0
 
 
@@ -170,7 +170,7 @@ def settled(book: Book) -> tuple[int, dict[int, int], dict[int, int]]:
 def opened(source: str) -> Simulator:
     """Return a venue for one source, with a past that can be fetched in time."""
     room = ROOMS[source]
-    if source in ("bybit", "deriv"):
+    if source == "deriv":
         return Simulator.generated(["BTCUSDT"], venues=(room,), rate=RATE)
     trades = trades_from(wall_us(), RATE, LASTS_S)
     return Simulator({room: [Happening(SYMBOLS[source], trades)]})

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from tests.daemon.process import until
-from tests.venues.drill import PAGE, Place, settle, settle_book
+from tests.venues.drill import PAGE, RATE, Place, settle, settle_book
 
 # So old a connection must be that its end is not taken for the failure of an attempt.
 RIPE_S = 5.3
@@ -117,17 +117,10 @@ STEPS: Mapping[str, tuple[Step, ...]] = {
         Step({"skip": 3}),
     ),
 }
-# What is lost for good, and stated.
+# What is lost for good, and stated; at last more than the venue's page of newest trades holds.
 UNPROVEN: Mapping[str, tuple[Step, ...]] = {"bybit": LEFT_OUT}
-RECENT_US = 20_000_000
-
-
-def beyond_a_page(place: Place) -> Step:
-    """Return an outage in which more is traded than the venue's page of newest trades holds."""
-    market = place.market
-    recent = market.last_id - market.id_at(market.now_us() - RECENT_US)
-    seconds = 1.2 * PAGE * RECENT_US / 1e6 / recent
-    return Step({"outage": seconds}, seconds + 0.1, is_felt=False)
+BEYOND_S = 1.2 * PAGE / RATE
+BEYOND_A_PAGE = Step({"outage": BEYOND_S}, BEYOND_S + 0.1, is_felt=False)
 
 
 def befall(place: Place, step: Step) -> None:
