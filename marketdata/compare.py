@@ -278,7 +278,6 @@ def _figures(day: Day | None) -> dict[str, Any]:
     if day is None:
         return dict.fromkeys(UNKNOWN)
     covered, grid = day.coverage, day.instrument.grid
-    is_known = covered.is_counted or not covered.missing
     return {
         "price": day.last,
         "last_trade_at": iso(day.last_us) if day.trades else None,
@@ -290,7 +289,7 @@ def _figures(day: Day | None) -> dict[str, Any]:
         "volume": day.volume,
         "trades": day.trades,
         "coverage": covered.ratio,
-        "missing": covered.missing if is_known else None,
+        "missing": covered.missing if covered.is_known else None,
         "holes": len(covered.ranges),
         "is_sized": day.instrument.is_sized,
         "tick_size": grid.tick_size,

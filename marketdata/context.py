@@ -6,7 +6,7 @@ between them. Trades may come in any order and split; the state is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -17,16 +17,14 @@ from marketdata.core.counted import Counted
 from marketdata.core.coverage import (
     Coverage,
     Reach,
-    Run,
     ScopeCoverage,
-    count_of,
     missing_of,
     reach,
 )
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
+from marketdata.core.lacking import lacking, left_out_within
 from marketdata.core.sessions import SessionCalendar, Window
-from marketdata.core.ticks import expected
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Ints
 from marketdata.metrics.canonical import state_hash
@@ -205,6 +203,7 @@ class MarketContext:
         self.held = Coverage()
         self.absent = Coverage()
         self.previous: dict[int, PreviousDay] = {}
+        self.left_out: dict[int, int] = {}
         self._edges: dict[int, int] = {}
         self._ends: dict[tuple[str, int], tuple[Window, int, int]] = {}
         self._beside: tuple[list[int], ...] = ([], [])
@@ -292,6 +291,11 @@ class MarketContext:
         for run in list(self.held.holes(first, last)):
             self.absent.add(*run)
 
+    def leave_out(self, minutes: Mapping[int, int]) -> None:
+        """Note how many trades of some minutes the feed did not bring, as the venue told."""
+        for minute_us, trades in minutes.items():
+            self.left_out[minute_us] = self.left_out.get(minute_us, 0) + trades
+
     def set_beside(self, before: int | None, after: int | None) -> None:
         """Tell the nearest ids that are held from before and after the windows in memory."""
         self._beside = tuple([] if id is None else [id] for id in (before, after))
@@ -343,7 +347,16 @@ class MarketContext:
             at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
         instrument = self.instrument
-        missing = self._missing(scope, ranges)
+        left_out = left_out_within(self.left_out, window.start_us, window.end_us)
+        missing = lacking(
+            instrument,
+            ranges,
+            scope.trades,
+            (bar.first_id, bar.last_id) if bar else None,
+            (scope.first_ts_us, scope.last_ts_us),
+            window.start_us,
+            left_out,
+        )
         return ScopeCoverage(
             expected=scope.trades + missing,
             held=scope.trades,
@@ -354,21 +367,8 @@ class MarketContext:
             # Numbers of ours that no trade has say nothing about the venue.
             exchange_side=tuple(self.absent.within(at.first, at.last)) * instrument.is_numbered,
             is_counted=instrument.is_numbered or instrument.cadence_us is not None,
+            left_out=left_out,
         )
-
-    def _missing(self, scope: Scope, ranges: tuple[Run, ...]) -> int:
-        """Count what a scope lacks: by the venue's ids, by its cadence, or the holes alone."""
-        instrument = self.instrument
-        if instrument.is_numbered:
-            return count_of(ranges)
-        if instrument.cadence_us is None or not scope.trades:
-            return len(ranges)
-        # Where a hole lies before the first tick, ticks are due from the window's beginning on.
-        is_late = scope.bar is not None and ranges and ranges[0][1] < scope.bar.first_id
-        start_us = scope.window.start_us if is_late else scope.first_ts_us
-        end_us = scope.last_ts_us + 1
-        due = expected(start_us, end_us, instrument.cadence_us, scope.last_ts_us)
-        return max(len(ranges), due - scope.trades)
 
     def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:
         """Tell whether a bar of [start_us, end_us) holds every trade there is, as far as known.
@@ -381,7 +381,8 @@ class MarketContext:
         begin_id, after_id = self._edges.get(start_us), self._edges.get(end_us)
         at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         is_begun = saw_start or at.begin != "held"
-        return is_begun and not missing_of(self.held, self.absent, at.first, at.last)
+        has_hole = missing_of(self.held, self.absent, at.first, at.last)
+        return is_begun and not has_hole and not left_out_within(self.left_out, start_us, end_us)
 
     def _silence(self, window: Window, begin_id: int | None, after_id: int | None) -> Reach:
         """Return the ids of a window without trades: those of the hole it lies in, or none."""

@@ -11,6 +11,7 @@ from marketdata.core.bar import Bar, Bars, fold
 from marketdata.core.coverage import Coverage, Run
 from marketdata.core.events import Event
 from marketdata.core.instrument import Instrument
+from marketdata.core.lacking import left_out_within
 from marketdata.core.timeframe import TIMEFRAMES
 from marketdata.feeds.flow import copies
 from marketdata.models import CoverageSegment
@@ -42,6 +43,8 @@ class Recent:
         From which id, and since when, the oldest bar should hold all; None where nobody knows.
     watermark_us : int
         What ends at or before it is complete.
+    left_out : dict
+        Trades that the feed did not bring, by minute.
     """
 
     instrument: Instrument
@@ -51,6 +54,7 @@ class Recent:
     runs: list[Run]
     begin: Begin | None
     watermark_us: int
+    left_out: dict[int, int]
 
 
 def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
@@ -72,6 +76,7 @@ def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
         ],
         begin=_begin(pipeline.context, *bars[0]) if bars else None,
         watermark_us=pipeline.watermark_us,
+        left_out=dict(pipeline.context.left_out),
     )
 
 
@@ -105,7 +110,11 @@ def candles(pipeline: Pipeline, ask: Ask, timeframe: str, count: int) -> list[di
             begin = _stored_begin(instrument_id, longer[0][1])
         bars = longer
         _claim_stored(held, instrument_id, bars)
-    ratios = _ratios(bars, held, begin, is_counted=held_now.instrument.is_numbered)
+    left_out = [
+        left_out_within(held_now.left_out, start_us, start_us + length_us) for start_us, _ in bars
+    ]
+    is_numbered = held_now.instrument.is_numbered
+    ratios = _ratios(bars, held, begin, left_out, is_counted=is_numbered)
     return bars_payload(
         bars[-count:],
         held_now.instrument.grid,
@@ -150,14 +159,20 @@ def _stored_begin(instrument_id: int, bar: Bar) -> Begin | None:
 
 
 def _ratios(
-    bars: Bars, held: Coverage, begin: Begin | None, *, is_counted: bool = True
+    bars: Bars,
+    held: Coverage,
+    begin: Begin | None,
+    left_out: Sequence[int],
+    *,
+    is_counted: bool = True,
 ) -> list[float | None]:
     """Return held over expected trades of each bar; None where a hole is of unknown size.
 
     Notes
     -----
     Nobody can say which of two bars the ids missing between them belong to, so that they count
-    for both: only what is proved complete is 1.
+    for both: only what is proved complete is 1. `left_out` are the trades of each bar that the
+    feed did not bring.
     """
     begin_id = begin[0] if begin and begin[1] <= bars[0][0] else None
     found: list[float | None] = []
@@ -168,8 +183,8 @@ def _ratios(
             found.append(None)
             continue
         missing = held.missing(min(first, bar.first_id), max(last, bar.last_id))
-        is_known = is_counted or not missing
-        found.append(bar.trades / (bar.trades + missing) if is_known else None)
+        expected = bar.trades + missing + left_out[at]
+        found.append(bar.trades / expected if is_counted or not missing else None)
     return found
 
 

@@ -46,12 +46,12 @@ def session_payload(window: Window, message: str) -> dict[str, Any]:
 
 def coverage_payload(coverage: ScopeCoverage, proof: str) -> dict[str, Any]:
     """Return what is held of what there is; how much is missing is null where nobody knows."""
-    is_known = coverage.is_counted or not coverage.missing
     return {
-        "expected": coverage.expected if is_known else None,
+        "expected": coverage.expected if coverage.is_known else None,
         "held": coverage.held,
-        "missing": coverage.missing if is_known else None,
+        "missing": coverage.missing if coverage.is_known else None,
         "holes": len(coverage.ranges),
+        "left_out": coverage.left_out,
         "ratio": coverage.ratio,
         "proof": proof,
         "edges": coverage.edges,

@@ -7,7 +7,7 @@ only where the batch came from and which sinks listen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -207,6 +207,11 @@ class Pipeline:
         """Note ids that the venue itself does not have: they are not missing."""
         for first, last in runs:
             self.context.lack(first, last)
+        self._settle()
+
+    def leave_out(self, minutes: Mapping[int, int]) -> None:
+        """Note trades that the feed did not bring, by minute: they stay missing."""
+        self.context.leave_out(minutes)
         self._settle()
 
     def _restate(self, bars: Bars, origin: str) -> list[Event]:

@@ -16,7 +16,7 @@ from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Trades
 from marketdata.models import DailyLevel
 from marketdata.pipeline import Pipeline
-from marketdata.store import absences, edges, instruments, ledger, rows
+from marketdata.store import absences, edges, instruments, ledger, omissions, rows
 
 
 def definition() -> Definition:
@@ -28,7 +28,8 @@ def definition() -> Definition:
 def new_pipeline(instrument: Instrument) -> Pipeline:
     """Return an empty pipeline with the stored sessions and the settings' definition.
 
-    It knows what the venue told of the instrument: where days begin, and which ids it lacks.
+    It knows what the venue told of the instrument: where days begin, which ids it lacks, and what
+    its feed left out.
     """
     calendar = SessionCalendar(instruments.trading_sessions())
     pipeline = Pipeline(MarketContext(instrument, calendar, definition()))
@@ -36,6 +37,7 @@ def new_pipeline(instrument: Instrument) -> Pipeline:
         pipeline.context.set_edge(start_us, first_id)
     for first, last in absences.coverage(instrument.id, absences.Kind.EXCHANGE_SIDE):
         pipeline.context.lack(first, last)
+    pipeline.context.leave_out(omissions.minutes(instrument.id))
     return pipeline
 
 

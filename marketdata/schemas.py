@@ -80,14 +80,16 @@ class Coverage(Schema):
     """Which of the venue's trades are held.
 
     `expected` and `missing` are null where holes are known and nobody can say how many trades they
-    had: the venue numbers none, so that ids are ours. `ranges` are missing ids, `exchange_side`
-    those the venue itself does not have; a hundred each.
+    had: the venue numbers none, so that ids are ours. Of the missing, `left_out` are those that the
+    feed did not bring between two that it did, as the venue's own pages tell. `ranges` are missing
+    ids, `exchange_side` those the venue itself does not have; a hundred each.
     """
 
     expected: int | None
     held: int
     missing: int | None
     holes: int
+    left_out: int
     ratio: float | None
     proof: Proof
     edges: Literal["venue", "neighbour", "held"]

@@ -117,7 +117,7 @@ def _coverage() -> Iterator[Metric]:
     for name, lane in list(live.now().flow.lanes.items()):
         if lane.coverage is not None:
             # How many trades a hole has that nobody counted is not known: no number is better.
-            if lane.coverage.is_counted or not lane.coverage.missing:
+            if lane.coverage.is_known:
                 missing.add_metric(name, lane.coverage.missing)
             if lane.coverage.ratio is not None:
                 ratio.add_metric((*name, DAY), lane.coverage.ratio)

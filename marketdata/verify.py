@@ -14,15 +14,23 @@ from django.db import DatabaseError
 from marketdata import rebuild
 from marketdata.context import DAY, day_window
 from marketdata.core.canonical import ROW, canonical
-from marketdata.core.coverage import Coverage, Reach, Run, count_of, missing_of, reach
+from marketdata.core.coverage import Coverage, Reach, missing_of, reach
 from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Instrument
-from marketdata.core.numbering import number_at
+from marketdata.core.lacking import lacking, left_out_within
 from marketdata.core.sessions import SessionCalendar, Window
-from marketdata.core.ticks import expected
 from marketdata.models import Absence
 from marketdata.payload import iso
-from marketdata.store import absences, certificates, edges, instruments, ledger, refusals, rows
+from marketdata.store import (
+    absences,
+    certificates,
+    edges,
+    instruments,
+    ledger,
+    omissions,
+    refusals,
+    rows,
+)
 from marketdata.venues import VENUES
 
 log = logging.getLogger(__name__)
@@ -148,7 +156,8 @@ def verified(
     absent = _of_kind(known, Absence.Kind.EXCHANGE_SIDE)
     ranges = missing_of(everything, absent, at.first, at.last)
     given_up = _of_kind(known, Absence.Kind.PERMANENT)
-    missing = _missing(instrument, window, held, ranges)
+    left_out = left_out_within(omissions.minutes(instrument.id), start_us, end_us)
+    missing = lacking(instrument, ranges, held.trades, held.ends, held.times, start_us, left_out)
     return {
         "source": instrument.source,
         "symbol": instrument.symbol,
@@ -160,7 +169,9 @@ def verified(
         "held": held.trades,
         "missing": missing,
         # Else what is missing is at least one trade for each hole, and nobody knows how many.
-        "counted": instrument.is_numbered or instrument.cadence_us is not None or not missing,
+        "counted": instrument.is_numbered or instrument.cadence_us is not None or not ranges,
+        # Of the missing: what the feed did not bring where numbers of ours have no hole.
+        "left_out": left_out,
         "ranges": [list(run) for run in ranges],
         # Numbers of ours that no trade has say nothing about the venue.
         "exchange_side": [list(run) for run in absent.within(at.first, at.last)]
@@ -189,20 +200,6 @@ def public(answer: dict[str, Any]) -> dict[str, Any]:
     if answer.get("counted", True):
         return answer
     return {**answer, "expected": None, "missing": None}
-
-
-def _missing(instrument: Instrument, window: Window, held: Held, ranges: list[Run]) -> int:
-    """Count what is missing: by the venue's ids, by its cadence, or the holes alone."""
-    if instrument.is_numbered:
-        return count_of(ranges)
-    if instrument.cadence_us is None or held.times is None:
-        return len(ranges)
-    first_us, last_us = held.times
-    is_open = not ranges or ranges[0][0] > number_at(window.start_us)
-    # From the first tick on; where a hole lies before it, from the beginning of the window.
-    start_us = first_us if is_open else window.start_us
-    due = expected(start_us, last_us + 1, instrument.cadence_us, last_us)
-    return max(len(ranges), due - held.trades)
 
 
 def _held(

@@ -121,15 +121,16 @@ def test_every_state_of_the_contract_has_a_number() -> None:
 
 
 def test_holes_of_which_nobody_knows_the_size_are_no_number(running: SimpleNamespace) -> None:
-    held, whole = (
-        ScopeCoverage(3 + missing, 3, missing, (), "held", {}, is_counted=False)
-        for missing in (2, 0)
-    )
+    holed = ScopeCoverage(5, 3, 2, ((10, 19), (30, 39)), "held", {}, is_counted=False)
+    left_out = ScopeCoverage(5, 3, 2, (), "held", {}, is_counted=False, left_out=2)
+    whole = ScopeCoverage(3, 3, 0, (), "held", {}, is_counted=False)
     running.flow.lanes |= {
-        ("bybit", "BTCUSDT"): lane(3, held),
+        ("bybit", "BTCUSDT"): lane(3, holed),
+        ("bybit", "SOLUSDT"): lane(3, left_out),
         ("bybit", "ETHUSDT"): lane(3, whole),
     }
     assert value("botcrypto_missing_trades", source="bybit", symbol="ETHUSDT") == 0
+    assert value("botcrypto_missing_trades", source="bybit", symbol="SOLUSDT") == 2
     unknown = ("botcrypto_missing_trades", (("source", "bybit"), ("symbol", "BTCUSDT")))
     assert unknown not in samples()
 

@@ -166,6 +166,10 @@ class ScopeCoverage:
         Trades by origin.
     exchange_side : tuple of (first, last)
         Ids that the venue itself does not have; not expected, and not missing.
+    is_counted : bool
+        Ids or a cadence tell how many are missing in a hole.
+    left_out : int
+        Of the missing: trades that the venue told and its feed did not, within what has no hole.
     """
 
     expected: int
@@ -176,12 +180,17 @@ class ScopeCoverage:
     sources: dict[str, int]
     exchange_side: tuple[Run, ...] = ()
     is_counted: bool = True
+    left_out: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anybody knows how many are missing."""
+        return self.is_counted or not self.ranges
 
     @property
     def ratio(self) -> float | None:
         """Held over expected; None where nothing is expected, or nobody knows how much."""
-        is_known = self.expected and (self.is_counted or not self.missing)
-        return self.held / self.expected if is_known else None
+        return self.held / self.expected if self.expected and self.is_known else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -174,8 +174,8 @@ class Splice:
         self._waiting = [[]]
         return Piece.concat(self._begin(trades) for trades in waiting)
 
-    def left_out(self, page: Trades) -> list[bytes]:
-        """Return the refs of a page's trades that the feed should have brought and has not.
+    def left_out(self, page: Trades) -> Trades:
+        """Return a page's trades that the feed should have brought and has not.
 
         Notes
         -----
@@ -186,13 +186,15 @@ class Splice:
         known = self._are_known(page)
         at = np.flatnonzero(known)
         if not self.is_joined or len(at) < 2:
-            return []
+            return Trades.empty()
         between = np.zeros(len(page), dtype=np.bool_)
         between[at[0] : at[-1]] = True
-        missed = [bytes(ref) for ref in _refs(page)[between & ~known].tolist()]
-        fresh = [ref for ref in missed if ref in self._missed and ref not in self._told]
-        self._missed = set(missed)
-        self._told = {ref for ref in missed if ref in self._told} | set(fresh)
+        missed = page[between & ~known]
+        refs = _refs(missed).tolist()
+        is_fresh = [ref in self._missed and ref not in self._told for ref in refs]
+        fresh = missed[np.array(is_fresh, dtype=np.bool_)]
+        self._missed = set(refs)
+        self._told = {ref for ref in refs if ref in self._told} | set(_refs(fresh).tolist())
         return fresh
 
     # How pieces become one.

@@ -32,6 +32,7 @@ from marketdata.models import Absence, FeedState
 from marketdata.pipeline import Pipeline
 from marketdata.rest.client import VenueClient
 from marketdata.rest.limiter import Priority
+from marketdata.store import omissions
 from marketdata.store.sink import StoreSink
 from marketdata.store.writer import Writer
 from marketdata.venues import venue_of
@@ -330,14 +331,15 @@ class Source:
             finally:
                 connection.close()
 
-    def _left_out(self, symbol: str, refs: list[bytes]) -> None:
+    def _left_out(self, symbol: str, trades: Trades) -> None:
         """State that the feed left trades out: between dense numbers nothing can add them."""
-        lane = self.flow.lanes[self.name, symbol]
-        lane.damage = f"the feed left out {len(refs)} trades that the venue has"
-        detail = {"trades": len(refs), "refs": [ref.decode() for ref in refs[:MOST_TOLD]]}
-        event = Event("left_out", wall_us(), detail)
-        self.writer.put_events(lane.pipeline.instrument.id, [event])
-        self.tape.event(lane.pipeline.instrument, event)
+        pipeline = self.flow.lanes[self.name, symbol].pipeline
+        told = list(omissions.events(trades, wall_us()))
+        self.writer.put_events(pipeline.instrument.id, told)
+        minutes = {event.detail["minute_us"]: event.detail["trades"] for event in told}
+        self.flow.tell(lambda: pipeline.leave_out(minutes))
+        for event in told:
+            self.tape.event(pipeline.instrument, event)
 
     # What repair says; called in its thread.
 

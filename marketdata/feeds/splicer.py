@@ -29,7 +29,7 @@ MOST_WAITING = 100_000
 # How often a quiet line looks for news.
 QUIET_S = 30.0
 # A running line is compared with the venue's own page, so often that pages overlap, within these.
-SOONEST_S, LATEST_S = 5.0, 60.0
+SOONEST_S, LATEST_S = 2.0, 60.0
 LOOK_S = 0.05
 # What one page has and the feed does not may be on its way: the next one tells.
 DOUBT_S = 1.0
@@ -74,7 +74,7 @@ class Splicer(threading.Thread):
         Symbol → the venue's newest trades, in match order. Raises BotCryptoError.
     deliver : callable
     left_out : callable
-        Told (symbol, refs) of trades that the venue has and its feed did not bring.
+        Told (symbol, trades): what the venue has and its feed did not bring.
     begun : callable
         Told of a symbol whose trades begin a new stretch: some may be missing before it.
     """
@@ -84,7 +84,7 @@ class Splicer(threading.Thread):
         symbols: Iterable[str],
         newest: Callable[[str], Trades],
         deliver: Deliver,
-        left_out: Callable[[str, list[bytes]], None],
+        left_out: Callable[[str, Trades], None],
         begun: Callable[[str], None] = lambda symbol: None,
         name: str = "splicer",
     ) -> None:
@@ -184,34 +184,34 @@ class Splicer(threading.Thread):
                 return
             log.warning("newest trades not told symbol=%s error=%s", symbol, error)
         with desk.lock:
-            refs = self._joined(symbol, desk, page)
+            missed = self._joined(symbol, desk, page)
             is_begun, desk.is_begun = desk.is_begun, False
-        if refs:
-            self.left_out(symbol, refs)
+        if len(missed):
+            self.left_out(symbol, missed)
         if is_begun:
             self.begun(symbol)
 
-    def _joined(self, symbol: str, desk: _Desk, page: Trades | None) -> list[bytes]:
+    def _joined(self, symbol: str, desk: _Desk, page: Trades | None) -> Trades:
         """Join by a page, or compare with it; say when to look again."""
         if page is None and desk.is_joined:
             # Soon: what a page does not reach any more is never compared.
             desk.due_s = time.monotonic() + SOONEST_S
-            return []
+            return Trades.empty()
         page = Trades.empty() if page is None else page
         splice, now_s = desk.splice, time.monotonic()
         if splice is None:
-            return []
+            return Trades.empty()
         if splice.is_joined:
-            refs = splice.left_out(page)
+            missed = splice.left_out(page)
             desk.due_s = now_s + (DOUBT_S if splice.is_in_doubt else _pause_s(page))
-            return refs
+            return missed
         joint, piece = splice.join(page)
         if joint is Joint.AGAIN and self._is_over(desk, splice, now_s):
             self._give_up(symbol, desk, splice)
-            return []
+            return Trades.empty()
         self._note(desk, joint, now_s)
         self._hand_on(symbol, desk, piece)
-        return []
+        return Trades.empty()
 
     def _give_up(self, symbol: str, desk: _Desk, splice: Splice) -> None:
         """Show what waits as a stretch of its own."""

@@ -12,9 +12,10 @@ from itertools import pairwise
 from django.db import connection
 
 from marketdata.core.coverage import Coverage, Run, count_of, missing_of
+from marketdata.core.lacking import left_out_within
 from marketdata.core.timeframe import DAY_US, HOUR_US, open_us
 from marketdata.models import CoverageSegment
-from marketdata.store import absences, edges, ledger
+from marketdata.store import absences, edges, ledger, omissions
 from marketdata.store.absences import Kind
 from marketdata.store.ledger import Hole
 
@@ -69,12 +70,15 @@ class DayOfHours:
         In its stored minutes.
     missing : int
         Ids of the holes that touch the day and may still be had or were given up.
+    left_out : int
+        Trades that the feed did not bring between ids of ours that follow on each other.
     """
 
     day_us: int
     hours: tuple[Hour, ...]
     trades: int
     missing: int
+    left_out: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,8 @@ class Map:
         Times of the first and last trade held.
     lacks : list of Lack
         Ascending, cut where the venue told which id a day begins with.
+    left_out : dict
+        Trades that the feed did not bring, by minute.
     """
 
     first_us: int
@@ -94,6 +100,7 @@ class Map:
     lacks: list[Lack]
     absent: Coverage
     given_up: Coverage
+    left_out: dict[int, int]
 
     def days(self, instrument_id: int, start_us: int, end_us: int) -> list[DayOfHours]:
         """Return the days of [start_us, end_us), the newest first."""
@@ -110,7 +117,8 @@ class Map:
         held = sum(hour.trades for hour in hours)
         has_any = any(hour.state != NONE for hour in hours)
         missing = count_of(run for lack in mine for run in self.missing(lack)) if has_any else 0
-        return DayOfHours(day_us, hours, held, missing)
+        left_out = left_out_within(self.left_out, day_us, day_us + DAY_US)
+        return DayOfHours(day_us, hours, held, missing, left_out)
 
     def lacks_of(self, start_us: int, end_us: int) -> list[Lack]:
         """Return the ids that may belong to [start_us, end_us) and are not held."""
@@ -124,8 +132,10 @@ class Map:
         end_us = start_us + HOUR_US
         touching = [x for x in mine if x.after_us < end_us and x.before_us > start_us]
         is_outside = end_us <= self.first_us or start_us > self.last_us
+        if not touching and is_outside:
+            return NONE
         if not touching:
-            return NONE if is_outside else FULL
+            return PARTIAL if left_out_within(self.left_out, start_us, end_us) else FULL
         whole = [x for x in touching if x.after_us <= start_us and x.before_us >= end_us]
         if whole and not whole[0].is_loss:
             return NONE
@@ -152,6 +162,7 @@ def map_of(instrument_id: int) -> Map | None:
         sorted(lacks, key=lambda lack: lack.first_id),
         absences.coverage(instrument_id, Kind.EXCHANGE_SIDE),
         absences.coverage(instrument_id, Kind.PERMANENT),
+        omissions.minutes(instrument_id),
     )
 
 

@@ -274,10 +274,17 @@ def _coverage(coverage: dict[str, Any]) -> dict[str, Figure]:
 
 
 def lack(coverage: dict[str, Any]) -> str:
-    """Return what is missing: ids where the venue numbers its trades, else how many holes."""
+    """Return what is missing: ids where the venue numbers its trades, else in words."""
     count, missing = coverage["holes"], coverage["missing"]
-    if coverage["proof"] == COUNTED or not count:
+    if coverage["proof"] == COUNTED:
         return holes(coverage["ranges"])
+    parts = [_holes(count, missing)] if count else []
+    if coverage["left_out"]:
+        parts.append(f"{number(coverage['left_out'], 0)} left out by the feed")
+    return " · ".join(parts)
+
+
+def _holes(count: int, missing: int | None) -> str:
     size = "size unknown" if missing is None else f"{number(missing, 0)} missing"
     return f"{number(count, 0)} hole{'s' * (count != 1)}, {size}"
 

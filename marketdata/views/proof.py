@@ -170,7 +170,7 @@ def _lacking(
     if counted is not None:
         return counted["missing"], counted.get("holes", len(counted["ranges"]))
     if instrument.is_numbered or not day.missing:
-        return day.missing, 0
+        return day.missing + day.left_out, 0
     return None, 0
 
 
@@ -243,6 +243,7 @@ class Day:
             "held": number(answer["held"], 0),
             "missing": _missing(answer["missing"], len(answer.get("ranges", ()))),
             "has_hole": answer["missing"] != 0,
+            "left_out": number(answer.get("left_out", 0), 0),
             # Numbers of ours that no trade has say nothing about the venue.
             "absent": number(_size(answer["exchange_side"]) * self.instrument.is_numbered, 0),
             "refused": number(again, 0),

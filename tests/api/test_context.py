@@ -73,6 +73,7 @@ def test_every_field_of_the_contract_is_there_and_right(house: House, get: Get) 
         "held": 4,
         "missing": 0,
         "holes": 0,
+        "left_out": 0,
         "ratio": 1.0,
         "proof": "id_exact",
         "edges": "venue",

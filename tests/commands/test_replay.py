@@ -90,7 +90,7 @@ def test_the_answer_is_the_context_with_hash_events_and_speed(three):
     delta = (answer["cumulative_delta"], answer["delta_min"], answer["delta_max"])
     assert delta == (1.03359, 0.03359, 1.03359)
     assert answer["coverage"] == {
-        "expected": 3, "held": 3, "missing": 0, "holes": 0,
+        "expected": 3, "held": 3, "missing": 0, "holes": 0, "left_out": 0,
         "ratio": 1.0, "proof": "id_exact",
         "edges": "held", "ranges": [], "exchange_side": [], "sources": {"file": 3},
     }  # fmt: skip

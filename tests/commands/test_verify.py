@@ -69,6 +69,7 @@ def test_a_whole_day_is_certified(btc):
         "held": 9,
         "missing": 0,
         "counted": True,
+        "left_out": 0,
         "ranges": [],
         "exchange_side": [],
         "permanent": [],

@@ -216,7 +216,7 @@ def test_a_tick_that_a_cadence_misses_is_looked_for_before_it_is_handed_on():
     splice.live(ticks[15:16])
     joint, last = splice.join(ticks[[8, 9, 10, 15]])
     assert (joint, places([last.trades])) == (Joint.PROVEN, [15])
-    assert splice.left_out(ticks[[8, 9, 10, 15]]) == []
+    assert len(splice.left_out(ticks[[8, 9, 10, 15]])) == 0
 
 
 def test_a_restart_goes_on_where_the_store_ends():
@@ -241,14 +241,14 @@ def test_trades_that_a_live_feed_left_out_are_named():
     joined(splice, WHOLE[20:40], WHOLE[0:30])
     splice.live(WHOLE[45:60])
     # A page may be ahead of what is on its way.
-    assert splice.left_out(WHOLE[30:58]) == []
+    assert len(splice.left_out(WHOLE[30:58])) == 0
     assert splice.is_in_doubt
-    assert splice.left_out(WHOLE[30:58]) == [b"ref-40", b"ref-41", b"ref-42", b"ref-43", b"ref-44"]
+    assert places([splice.left_out(WHOLE[30:58])]) == [40, 41, 42, 43, 44]
     # It is told once: later pages have the same trades.
-    assert splice.left_out(WHOLE[30:60]) == []
+    assert len(splice.left_out(WHOLE[30:60])) == 0
     assert not splice.is_in_doubt
     # What is before all that is remembered, or after it, is not the feed's fault.
-    assert splice.left_out(WHOLE[50:70]) == []
+    assert len(splice.left_out(WHOLE[50:70])) == 0
 
 
 def test_an_empty_page_proves_nothing():

@@ -27,7 +27,7 @@ from marketdata.feeds.source import Source
 from marketdata.feeds.tickers import SHOWN_LIQUIDATIONS, Tickers
 from marketdata.models import Absence, Edge, Reading
 from marketdata.models import Event as EventRow
-from marketdata.store import absences, instruments, ledger, rows
+from marketdata.store import absences, certificates, instruments, ledger, rows
 from marketdata.store.board import Board
 from marketdata.store.writer import Writer
 from marketdata.verify import verified
@@ -224,7 +224,8 @@ def test_a_tick_that_was_left_out_is_brought_by_the_venues_history(house):
     deriv.joined()
     deriv.settle()
     assert rows.latest(instrument.id, 10).ts_us.tolist() == ticks[:7].ts_us.tolist()
-    assert deriv.flow.lanes["deriv", "R_100"].damage == ""
+    assert EventRow.objects.filter(kind="left_out").count() == 0
+    assert deriv.coverage(DAY_2_US).missing == 0
 
 
 def test_a_trade_that_was_left_out_is_stated(house):
@@ -234,14 +235,46 @@ def test_a_trade_that_was_left_out_is_stated(house):
     bybit.came(trades[:4])
     bybit.joined()
     bybit.came(trades[6:8], trades[:8])
-    lane = bybit.flow.lanes["bybit", "BTCUSDT"]
-    until(lambda: lane.damage, "stated")
-    assert lane.damage == "the feed left out 2 trades that the venue has"
+    until(lambda: bybit.coverage(DAY_2_US).missing, "stated")
     told = [event for _, event in bybit.tape.events if event.kind == "left_out"]
     refs = [ref.decode() for ref in trades.ref[4:6].tolist()]
-    assert [event.detail for event in told] == [{"trades": 2, "refs": refs}]
+    detail = {"trades": 2, "minute_us": DAY_2_US, "refs": refs}
+    assert [event.detail for event in told] == [detail]
     bybit.settle()
-    assert EventRow.objects.get(kind="left_out", instrument_id=instrument.id).detail["trades"] == 2
+    assert EventRow.objects.get(kind="left_out", instrument_id=instrument.id).detail == detail
+    found = bybit.coverage(DAY_2_US)
+    assert (found.held, found.missing, found.left_out, found.expected) == (6, 2, 2, 8)
+    assert (found.is_known, found.ratio, found.ranges) == (True, 0.75, ())
+
+
+def test_what_was_left_out_is_missing_for_every_count_and_after_a_restart(house):
+    trades = tape(DAY_2_US, 10, 20_000_000)
+    bybit = house("bybit")
+    instrument = bybit.open()
+    bybit.came(trades[:2])
+    bybit.joined()
+    # Whole so far, and certified.
+    bybit.settle()
+    window = day_window(DAY_2_US)
+    assert verified(instrument, window, 0)["missing"] == 0
+    known = certificates.version(instrument.id, window.start_us, window.end_us)
+    # Trades of 40, 60, 80, 100 and 120 s do not come: minutes 0, 1 and 2 lack 1, 3 and 1.
+    bybit.came(trades[7:8], trades[:8])
+    until(lambda: bybit.coverage(DAY_2_US).left_out == 5, "stated")
+    bybit.settle()
+    minutes = {DAY_2_US: 1, DAY_2_US + 60_000_000: 3, DAY_2_US + 120_000_000: 1}
+    bybit.stop()
+    answer = verified(instrument, window, 0)
+    assert (answer["held"], answer["missing"], answer["left_out"]) == (3, 5, 5)
+    assert (answer["counted"], answer["expected"], answer["ranges"]) == (True, 8, [])
+    # Certified before, counted again now.
+    assert certificates.version(instrument.id, window.start_us, window.end_us) != known
+    other = day_window(DAY_1_US)
+    assert verified(instrument, other, 0)["left_out"] == 0
+    again = house("bybit")
+    again.open()
+    assert again.context.left_out == minutes
+    assert again.coverage(DAY_2_US).left_out == 5
 
 
 def test_a_stretch_that_begins_anew_has_its_day_asked_for_where_there_is_a_past(house):

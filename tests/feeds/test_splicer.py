@@ -63,8 +63,8 @@ class Desk:
         self.batches.append((symbol, batch))
         self.unused.append(list(unused))
 
-    def left_out(self, symbol: str, refs: list[bytes]) -> None:
-        self.left.append(refs)
+    def left_out(self, symbol: str, trades: Trades) -> None:
+        self.left.append(trades.ref.tolist())
 
     def places(self, symbol: str = BTC) -> list[int]:
         """Return which rows of the tape were handed on, in order."""

@@ -255,6 +255,8 @@ CONTEXTS = [
     (TICKS, 100.0, 103.0),
     ({**EMPTY, "coverage": HOLES}, None, 1.0),
     ({**EMPTY, "coverage": {**HOLES, "holes": 1, "missing": 0, "expected": 5}}, None, None),
+    ({**EMPTY, "coverage": {**HOLES, "left_out": 1234}}, None, None),
+    ({**EMPTY, "coverage": {**HOLES, "holes": 0, "left_out": 9, "missing": 9}}, None, None),
 ]
 EVENTS = [
     {"kind": "gap", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},

@@ -181,6 +181,7 @@ EMPTY = {
         "held": 0,
         "missing": 0,
         "holes": 0,
+        "left_out": 0,
         "ratio": None,
         "proof": "id_exact",
         "ranges": [],
@@ -238,6 +239,16 @@ def test_a_hole_of_unknown_size_is_told_without_numbers():
     assert found["missing"].text == found["holes"].text == "2 holes, size unknown"
     assert (found["coverage"].text, found["coverage"].side) == ("unknown", "hole")
     assert (found["held"].text, found["expected"].text) == ("1,135", "an unknown number")
+
+
+def test_what_a_feed_left_out_is_told_beside_the_holes():
+    found = figures({**EMPTY, "coverage": {**HOLES, "left_out": 1234}}, None, None)
+    assert found["missing"].text == "2 holes, size unknown · 1,234 left out by the feed"
+    known = {**EMPTY["coverage"], "proof": "overlap", "expected": 40, "held": 30, "missing": 10,
+             "left_out": 10, "ratio": 0.75}  # fmt: skip
+    found = figures({**EMPTY, "coverage": known}, None, None)
+    assert (found["missing"].text, found["holes"].text) == ("10 missing", "10 left out by the feed")
+    assert (found["coverage"].text, found["coverage"].side) == ("75.0000 %", "hole")
 
 
 @pytest.mark.parametrize(

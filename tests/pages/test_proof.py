@@ -16,10 +16,11 @@ from django.test import Client
 from marketdata import live
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid
+from marketdata.core.numbering import number_at
 from marketdata.models import BackfillJob, Certificate, Edge, Restatement
 from marketdata.pipeline import Pipeline
 from marketdata.rebuild import new_pipeline
-from marketdata.store import instruments
+from marketdata.store import instruments, omissions
 from marketdata.store.sink import StoreSink
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
 from tests.store.stored import Immediate
@@ -176,6 +177,31 @@ def test_command_api_page_and_table_say_the_same(btc, scope):
     assert row.sha256 == verified["certificate"]["sha256"]
     assert row.sha256 in found.html
     assert (row.refused, verified["refused"]) == ((10, 10) if scope == "day" else (0, 0))
+
+
+def test_what_the_feed_left_out_is_missing_everywhere(db):
+    bybit = instruments.remember("bybit", "BTCUSDT", GRID)
+    first, writer = number_at(MONDAY), Immediate()
+    rows = [(first + at, MONDAY + round((8 + at) * HOUR), 100, 1, True) for at in range(6)]
+    left_out = tape(*((0, MONDAY + round(10.5 * HOUR) + at, 100, 1, True) for at in range(4)))
+    pipeline, sink = new_pipeline(bybit), StoreSink(writer)
+    sink.pipeline, pipeline.sinks = pipeline, (sink,)
+    pipeline.feed(Batch(tape(*rows)))
+    assert told(verify("--source", "bybit")) == (6, 6, 0)
+    writer.put_events(bybit.id, list(omissions.events(left_out, MONDAY)))
+    asked = {"symbol": "BTCUSDT", "source": "bybit"}
+    for scope, expected in (("day", (10, 6, 4)), ("london", (8, 4, 4)), ("overlap", (1, 1, 0))):
+        verified = verify("--source", "bybit", "--scope", scope)
+        assert (told(verified), verified["left_out"]) == (expected, expected[2])
+        coverage = Client().get("/api/context", {**asked, "scope": scope}).json()["coverage"]
+        assert (told(coverage), coverage["left_out"]) == (expected, expected[2])
+        found = page(**asked, day="2024-01-01")
+        assert shown(found.certificates[scope]) == expected
+    assert found.certificates["day"]["Missing"] == "4; the feed left out 4, for good"
+    assert found.states[9:12] == ["full", "partial", "full"]
+    candles = Client().get("/api/strategy/candles", {**asked, "timeframe": "1h"}).json()["candles"]
+    # Of the hour at 10 one trade of five is held; nothing tells what came before the first.
+    assert [candle["coverage"] for candle in candles] == [None, 1.0, 0.2, 1.0, 1.0, 1.0]
 
 
 def test_a_session_inside_a_hole_misses_it_everywhere(btc):

@@ -4,6 +4,7 @@ import pytest
 
 from marketdata.core.candles import Candle
 from marketdata.models import Edge
+from marketdata.store import omissions
 from marketdata.store.coverage_map import map_of
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
 from tests.store.stored import Immediate, run_of, store
@@ -68,6 +69,15 @@ def test_ids_given_up_are_still_missing(btc):
     at(btc, (13, 3.6), (14, 23.9))
     Immediate().put_absence(btc.id, [(3, 12)], "permanent", "in vain", MONDAY)
     assert drawn(btc) == [("###/####################", 10)]
+
+
+def test_what_the_feed_left_out_makes_its_hour_partial(btc):
+    at(btc, (1, 0), (2, 9.5), (3, 23.9))
+    left_out = run_of(0, 3, MONDAY + 4 * HOUR)
+    Immediate().put_events(btc.id, list(omissions.events(left_out, MONDAY)))
+    assert drawn(btc) == [("####/###################", 0)]
+    (day,) = map_of(btc.id).days(btc.id, MONDAY, MONDAY + DAY_US)
+    assert day.left_out == 3
 
 
 def test_a_day_without_the_daemon_is_missing_and_cut_where_days_begin(btc):

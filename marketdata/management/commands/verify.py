@@ -116,6 +116,7 @@ def _page(answer: dict[str, Any]) -> str:
         f"held      {answer['held']:,} ({sources or 'nothing'})",
         f"missing   {_counted(answer, 'missing')}",
         *_runs(answer["ranges"], ""),
+        *([f"left out  {answer['left_out']:,} by the feed"] if answer["left_out"] else []),
         *_runs(answer["exchange_side"], " not at the venue"),
         *(f"reason    {a['first_id']}..{a['last_id']} {a['reason']}" for a in _some(answer)),
         f"again     {answer['refused']:,} trades came again and were not stored twice",

@@ -213,11 +213,14 @@ function coverageFigures(coverage) {
   };
 }
 
-// Ids where the venue numbers its trades, else how many holes.
-function lack({ proof, ranges, holes: count, missing }) {
-  if (proof === COUNTED || !count) return holes(ranges);
+// Ids where the venue numbers its trades, else how many holes, and what its feed left out.
+function lack({ proof, ranges, holes: count, missing, left_out: leftOut }) {
+  if (proof === COUNTED) return holes(ranges);
   const size = missing === null ? "size unknown" : `${number(missing, 0)} missing`;
-  return `${number(count, 0)} hole${count === 1 ? "" : "s"}, ${size}`;
+  return [
+    ...(count ? [`${number(count, 0)} hole${count === 1 ? "" : "s"}, ${size}`] : []),
+    ...(leftOut ? [`${number(leftOut, 0)} left out by the feed`] : []),
+  ].join(" · ");
 }
 
 function holes(ranges) {

@@ -100,7 +100,7 @@ function happened(event) {
 
 // What changes with trades that are not live.
 const filled = ({ coverage }) => (
-  `${coverage.missing} ${coverage.holes} ${coverage.held - (coverage.sources.live ?? 0)}`);
+  `${coverage.missing} ${coverage.holes} ${coverage.left_out} ${coverage.held - (coverage.sources.live ?? 0)}`);
 
 // Asks how far it is until it is over.
 async function followBackfill() {
