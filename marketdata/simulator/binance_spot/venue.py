@@ -1,55 +1,44 @@
-"""The venue itself: its doors for REST, streams and archive, and what it does by the clock."""
+"""Binance spot: its paths, the unit of its times, and how it says goodbye."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any
 
 from aiohttp import web
 
 from marketdata.core.trades import Trades
-from marketdata.simulator.binance_spot import control, wire
-from marketdata.simulator.binance_spot.archive import Archive, Layout
+from marketdata.simulator.binance_spot import wire
+from marketdata.simulator.binance_spot.archive import Layout
 from marketdata.simulator.binance_spot.dialect import SPOT
 from marketdata.simulator.binance_spot.rest import ENDPOINTS
+from marketdata.simulator.binance_spot.room import BinanceRoom
 from marketdata.simulator.binance_spot.ticks import Ticks
-from marketdata.simulator.binance_spot.till import Counter, Till
+from marketdata.simulator.binance_spot.till import Counter
 from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS
-from marketdata.simulator.candles import Candles
 from marketdata.simulator.connection import frame
-from marketdata.simulator.door import Door
 from marketdata.simulator.faults import Faults
 from marketdata.simulator.generator import GeneratedMarket
 from marketdata.simulator.history import Candle
 from marketdata.simulator.listing import Listing
 from marketdata.simulator.markets import Market
-from marketdata.simulator.pump import Pump
 from marketdata.simulator.rules import Rules
-from marketdata.simulator.streams import Client, Streams
-from marketdata.simulator.warden import Warden
+from marketdata.simulator.streams import Client
 
-COUNTER = Counter(ENDPOINTS, has_units=True)
-LAYOUT = Layout(wire.archive_rows, is_fine=True)
+UNITS = {"MILLISECOND": MILLISECONDS, "MICROSECOND": MICROSECONDS}
 
 
-class BinanceSpot:
-    """Binance spot on a loopback port.
-
-    Parameters
-    ----------
-    markets : sequence of Market
-        What is listed; at least one, all of one label.
-    faults : Faults
-    rules : Rules
-    clock_us : callable
-        Wall clock, for the minutes of request weight.
-    """
+class BinanceSpot(BinanceRoom):
+    """Binance spot on a loopback port; see BinanceRoom."""
 
     name = "binance_spot"
     source = "binance_ws"
     RULES = Rules()
+    COUNTER = Counter(ENDPOINTS, has_units=True)
+    LAYOUT = Layout(wire.archive_rows, is_fine=True)
+    DIALECT = SPOT
 
     def __init__(
         self,
@@ -58,21 +47,8 @@ class BinanceSpot:
         rules: Rules,
         clock_us: Callable[[], int],
     ) -> None:
-        self.listings: Mapping[str, Listing] = {one.symbol: Listing(one) for one in markets}
-        self.faults = faults
-        self.rules = rules
-        self.label = markets[0].label
-        self._till = Till(COUNTER, self, clock_us)
-        self.streams = Streams(self.listings, faults, SPOT)
-        self.ticks = Ticks(self.listings.values(), self.streams, faults)
-        self._candles = Candles(self.listings.values(), self.streams, _candle_event, _pace_s)
-        self.warden = Warden(self.streams.leave, _farewell, faults, rules)
-        self._door = Door(self.warden, self._hear, faults, rules)
-        self._archive = Archive(self.listings, LAYOUT)
-        for listing in self.listings.values():
-            self.streams.pumps[listing.symbol] = Pump(
-                listing.market, faults, self._publisher(listing), rules.pong_within_s
-            )
+        super().__init__(markets, faults, rules, clock_us)
+        self.ticks: Ticks = Ticks(self.listings.values(), self.streams, faults)
 
     @staticmethod
     def invented(
@@ -84,81 +60,43 @@ class BinanceSpot:
     def routes(self) -> list[web.RouteDef]:
         """Return the venue's own paths."""
         return [
-            web.get("/api/v3/{name:.+}", self._till.rest),
-            web.get("/data/spot/daily/aggTrades/{path:.+}", self._file),
-            web.get("/ws{names:(?:/.*)?}", self._raw),
-            web.get("/stream", self._combined),
+            web.get("/api/v3/{name:.+}", self.rest),
+            web.get("/data/spot/daily/aggTrades/{path:.+}", self.file),
+            web.get("/ws{names:(?:/.*)?}", self.raw),
+            web.get("/stream", self.combined),
         ]
 
-    def work(self) -> list[Coroutine[Any, Any, None]]:
-        """Return what runs as long as the venue is open."""
-        pumps = [pump.run() for pump in self.streams.pumps.values()]
-        return [*pumps, self.ticks.books(), self._candles.run(), self.warden.run()]
+    def ticking(self) -> list[Coroutine[Any, Any, None]]:
+        """Return what sends books."""
+        return [self.ticks.books()]
 
-    def status(self) -> dict[str, Any]:
-        """Return what the venue does, for its own pages."""
-        return {
-            "label": self.label,
-            "weight_used": self._till.weights.used,
-            **self.warden.status(Client.status),
-            "markets": [pump.status() for pump in self.streams.pumps.values()],
-        }
+    @staticmethod
+    def candle_event(
+        listing: Listing, candle: Candle, interval: str, now_us: int
+    ) -> Callable[[int], dict[str, Any]]:
+        """Return how a candle is written."""
+        return partial(wire.kline_event, candle, listing.grid, listing.symbol, interval, now_us)
 
-    def dismiss(self) -> None:
-        """End every connection, as the server stops."""
-        self.warden.dismiss()
+    @staticmethod
+    def pace_s(interval: str) -> float:
+        """Return the seconds between two sendings of the candle under way."""
+        return 1.0 if interval == "1s" else 2.0
 
-    def _publisher(self, listing: Listing) -> Callable[[Trades, int], None]:
-        def publish(batch: Trades, now_us: int) -> None:
-            self.streams.publish_trades(listing, batch, now_us)
-            if listing.book:
-                listing.follow()
-                self.ticks.best(listing)
+    def traded(self, listing: Listing, batch: Trades, now_us: int) -> None:
+        """Send what was traded."""
+        self.streams.publish_trades(listing, batch, now_us)
 
-        return publish
+    def unit(self, request: web.Request) -> int:
+        """Return what times are divided by, as the query says. Raises HTTPBadRequest."""
+        unit = UNITS.get(request.query.get("timeUnit", "MILLISECOND").upper())
+        if unit is None:
+            raise web.HTTPBadRequest(text="invalid timeUnit")
+        return unit
 
-    async def _file(self, request: web.Request) -> web.StreamResponse:
-        return await self._archive.answer(request, self.faults, self.rules.weight_per_minute)
-
-    async def _raw(self, request: web.Request) -> web.StreamResponse:
-        names = request.match_info["names"].split("/")
-        return await self._connected(request, names, combined=False)
-
-    async def _combined(self, request: web.Request) -> web.StreamResponse:
-        names = request.query.get("streams", "").split("/")
-        return await self._connected(request, names, combined=True)
-
-    async def _connected(
-        self, request: web.Request, names: list[str], *, combined: bool
-    ) -> web.StreamResponse:
-        unit = request.query.get("timeUnit", "MILLISECOND").upper()
-        if unit not in {"MILLISECOND", "MICROSECOND"}:
-            return web.Response(status=400, text="invalid timeUnit")
-        divisor = MICROSECONDS if unit == "MICROSECOND" else MILLISECONDS
-
-        def greeted(client: Client) -> None:
-            for name in filter(None, names[: self.rules.streams]):
-                self.streams.follow(client, name)
-
-        return await self._door.enter(
-            request, lambda connection: Client(connection, combined, divisor), greeted
-        )
-
-    def _hear(self, client: Client, text: str) -> bytes:
-        return control.answer(self.streams, self.faults, client, text, self.rules.streams)
-
-
-def _farewell(client: Client) -> bytes:
-    now = time.time_ns() // (1000 if client.unit == MICROSECONDS else 1_000_000)
-    event = b'{"e":"serverShutdown","E":%d}' % now
-    return frame(b'{"stream":"!serverShutdown","data":%s}' % event if client.combined else event)
-
-
-def _candle_event(
-    listing: Listing, candle: Candle, interval: str, now_us: int
-) -> Callable[[int], dict[str, Any]]:
-    return partial(wire.kline_event, candle, listing.grid, listing.symbol, interval, now_us)
-
-
-def _pace_s(interval: str) -> float:
-    return 1.0 if interval == "1s" else 2.0
+    def farewell(self, client: Client) -> bytes:
+        """Return `serverShutdown`."""
+        now = time.time_ns() // (1000 if client.unit == MICROSECONDS else 1_000_000)
+        event = b'{"e":"serverShutdown","E":%d}' % now
+        if client.combined:
+            event = b'{"stream":"!serverShutdown","data":%s}' % event
+        return frame(event)
