@@ -22,6 +22,7 @@ from marketdata.views.figures import (
     UNKNOWN,
     Figure,
     clock,
+    counted,
     covered,
     number,
     places,
@@ -194,7 +195,7 @@ def _flow(row: dict[str, Any]) -> dict[str, Figure]:
 def _trust(row: dict[str, Any]) -> dict[str, Figure]:
     told, holes = row["precision"], row["holes"]
     if row["coverage"] is None and holes:
-        share = f"unknown, {number(holes, 0)} hole{'s' * (holes != 1)}"
+        share = f"unknown, {counted(holes, 'hole')}"
     else:
         share = covered(row["coverage"])
     age_ms = row["data_age_ms"]

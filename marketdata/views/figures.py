@@ -92,6 +92,11 @@ def number(value: float | None, decimals: int) -> str:
     return f"{value:,.{decimals}f}".replace("-", MINUS)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return how many there are of something."""
+    return f"{number(count, 0)} {noun}{'s' * (count != 1)}"
+
+
 def signed(value: float | None, decimals: int) -> str:
     """Return a number that always carries its sign, except zero."""
     text = number(value, decimals)
@@ -266,7 +271,9 @@ def _coverage(coverage: dict[str, Any]) -> dict[str, Figure]:
         "coverage": Figure(covered(coverage["ratio"]) if is_known else "unknown", state),
         "held": Figure(number(coverage["held"], 0)),
         "expected": Figure("an unknown number" if expected is None else number(expected, 0)),
-        "missing": Figure(f"{number(missing, 0)} missing" if is_known else lack(coverage), state),
+        "missing": Figure(
+            _size(missing) if is_known else _holes(coverage["holes"], missing), state
+        ),
         "holes": Figure(lack(coverage)),
         "proof": Figure(PROOFS.get(coverage["proof"], coverage["proof"])),
         "sources": Figure(sources or UNKNOWN),
@@ -285,8 +292,11 @@ def lack(coverage: dict[str, Any]) -> str:
 
 
 def _holes(count: int, missing: int | None) -> str:
-    size = "size unknown" if missing is None else f"{number(missing, 0)} missing"
-    return f"{number(count, 0)} hole{'s' * (count != 1)}, {size}"
+    return f"{counted(count, 'hole')}, {_size(missing)}"
+
+
+def _size(missing: int | None) -> str:
+    return "size unknown" if missing is None else f"{number(missing, 0)} missing"
 
 
 def holes(ranges: list[list[int]]) -> str:
@@ -329,7 +339,7 @@ def event_text(event: dict[str, Any], proof: str = COUNTED) -> str:
         case "restated":
             return restated_text(detail)
         case "left_out":
-            return f"{number(detail['trades'], 0)} trades left out by the feed"
+            return f"{counted(detail['trades'], 'trade')} left out by the feed"
         case "grid_refined":
             return f"finer grid: tick {detail['tick']}, lot {detail['lot']}"
         case kind:
@@ -338,8 +348,9 @@ def event_text(event: dict[str, Any], proof: str = COUNTED) -> str:
 
 def _of_trades(kind: str, detail: dict[str, Any], proof: str) -> str:
     if proof == COUNTED:
-        count = number(detail["last_id"] - detail["first_id"] + 1, 0)
-        return f"{count} trades {OF_TRADES[kind]}, ids {detail['first_id']}–{detail['last_id']}"
+        first_id, last_id = detail["first_id"], detail["last_id"]
+        count = counted(last_id - first_id + 1, "trade")
+        return f"{count} {OF_TRADES[kind]}, ids {first_id}–{last_id}"
     if kind == "hole_exchange_side":
         return "nothing is missing: the venue has no trade there"
     return f"an unknown number of trades {OF_TRADES[kind]}"

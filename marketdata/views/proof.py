@@ -41,7 +41,7 @@ from marketdata.venues import VENUES
 from marketdata.verify import certified, public, wall_us, windows_of
 from marketdata.views import links
 from marketdata.views.dashboard import mode_of, unknown
-from marketdata.views.figures import UNKNOWN, number, window
+from marketdata.views.figures import UNKNOWN, counted, number, window
 from marketdata.views.links import Asked
 
 DAYS = 30
@@ -177,7 +177,7 @@ def _lacking(
 def _missing(missing: int | None, holes: int) -> str:
     if missing is not None:
         return number(missing, 0)
-    return f"unknown, {holes} hole{'s' * (holes != 1)}" if holes else "unknown"
+    return f"unknown, {counted(holes, 'hole')}" if holes else "unknown"
 
 
 def _counted_day(instrument: Instrument, day_us: int, now_us: int) -> dict[str, Any] | None:

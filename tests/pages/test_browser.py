@@ -266,6 +266,7 @@ EVENTS = [
     {"kind": "grid_refined", "ts": "", "detail": {"tick": "0.001", "lot": "1"}},
     {"kind": "feed_state", "ts": "", "detail": {}},
     {"kind": "left_out", "ts": "", "detail": {"trades": 1200, "refs": []}},
+    {"kind": "left_out", "ts": "", "detail": {"trades": 1, "refs": []}},
     {"kind": "hole_exchange_side", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},
     {"kind": "hole_permanent", "ts": "", "detail": {"first_id": 5, "last_id": 6}},
     *(

@@ -89,7 +89,7 @@ def test_holes_newest_first():
             {"first_id": 5, "last_id": 6, "reason": "the venue does not have them"},
             "2 trades the venue does not have, ids 5–6",
         ),
-        ("hole_permanent", {"first_id": 5, "last_id": 5, "reason": "x"}, "1 trades given up"),
+        ("hole_permanent", {"first_id": 5, "last_id": 5, "reason": "x"}, "1 trade given up"),
         (
             "restated",
             {
@@ -243,7 +243,8 @@ def test_a_hole_of_unknown_size_is_told_without_numbers():
 
 def test_what_a_feed_left_out_is_told_beside_the_holes():
     found = figures({**EMPTY, "coverage": {**HOLES, "left_out": 1234}}, None, None)
-    assert found["missing"].text == "2 holes, size unknown · 1,234 left out by the feed"
+    assert found["missing"].text == "2 holes, size unknown"
+    assert found["holes"].text == "2 holes, size unknown · 1,234 left out by the feed"
     known = {**EMPTY["coverage"], "proof": "overlap", "expected": 40, "held": 30, "missing": 10,
              "left_out": 10, "ratio": 0.75}  # fmt: skip
     found = figures({**EMPTY, "coverage": known}, None, None)

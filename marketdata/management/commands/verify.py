@@ -131,7 +131,8 @@ def _page(answer: dict[str, Any]) -> str:
 def _counted(answer: dict[str, Any], name: str) -> str:
     if answer["counted"]:
         return f"{answer[name]:,}"
-    return f"unknown: {len(answer['ranges']):,} holes of unknown size, in numbers of ours"
+    holes = len(answer["ranges"])
+    return f"unknown: {holes:,} hole{'s' * (holes != 1)} of unknown size, in numbers of ours"
 
 
 def _sources(answer: dict[str, Any]) -> list[tuple[str, int]]:

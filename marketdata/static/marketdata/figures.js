@@ -49,6 +49,8 @@ export function number(value, decimals) {
   return value < 0 ? MINUS + text : text;
 }
 
+const counted = (count, noun) => `${number(count, 0)} ${noun}${count === 1 ? "" : "s"}`;
+
 export function signed(value, decimals) {
   const text = number(value, decimals);
   if (value === null || !/[1-9]/.test(text)) return text.replace(MINUS, "");
@@ -206,7 +208,7 @@ function coverageFigures(coverage) {
     coverage: figure(known ? covered(coverage.ratio) : "unknown", whole),
     held: figure(number(coverage.held, 0)),
     expected: figure(expected === null ? "an unknown number" : number(expected, 0)),
-    missing: figure(known ? `${number(missing, 0)} missing` : lack(coverage), whole),
+    missing: figure(known ? size(missing) : holesText(coverage), whole),
     holes: figure(lack(coverage)),
     proof: figure(PROOFS[coverage.proof] ?? coverage.proof),
     sources: figure(sources || UNKNOWN),
@@ -214,14 +216,18 @@ function coverageFigures(coverage) {
 }
 
 // Ids where the venue numbers its trades, else how many holes, and what its feed left out.
-function lack({ proof, ranges, holes: count, missing, left_out: leftOut }) {
+function lack(coverage) {
+  const { proof, ranges, holes: count, left_out: leftOut } = coverage;
   if (proof === COUNTED) return holes(ranges);
-  const size = missing === null ? "size unknown" : `${number(missing, 0)} missing`;
   return [
-    ...(count ? [`${number(count, 0)} hole${count === 1 ? "" : "s"}, ${size}`] : []),
+    ...(count ? [holesText(coverage)] : []),
     ...(leftOut ? [`${number(leftOut, 0)} left out by the feed`] : []),
   ].join(" · ");
 }
+
+const holesText = ({ holes: count, missing }) => `${counted(count, "hole")}, ${size(missing)}`;
+
+const size = (missing) => (missing === null ? "size unknown" : `${number(missing, 0)} missing`);
 
 function holes(ranges) {
   const newest = [...ranges].reverse()
@@ -251,14 +257,14 @@ export function eventText({ kind, detail }, proof = COUNTED) {
   }
   if (trades && proof !== COUNTED) return `an unknown number of trades ${trades}`;
   if (trades) {
-    const count = number(detail.last_id - detail.first_id + 1, 0);
-    return `${count} trades ${trades}, ids ${detail.first_id}–${detail.last_id}`;
+    const count = counted(detail.last_id - detail.first_id + 1, "trade");
+    return `${count} ${trades}, ids ${detail.first_id}–${detail.last_id}`;
   }
   switch (kind) {
     case "session_change": return `session ${detail.from} → ${detail.to}`;
     case "day_roll": return "a new UTC day begins";
     case "restated": return restatedText(detail);
-    case "left_out": return `${number(detail.trades, 0)} trades left out by the feed`;
+    case "left_out": return `${counted(detail.trades, "trade")} left out by the feed`;
     case "grid_refined": return `finer grid: tick ${detail.tick}, lot ${detail.lot}`;
     default: return kind.replaceAll("_", " ");
   }
