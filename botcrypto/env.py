@@ -97,6 +97,8 @@ def _checked(item: Field[Any], value: Any) -> Any:
             raise ValueError(f"one of {', '.join(rule['choices'])} expected")
     if "low" in rule and not rule["low"] <= value <= rule["high"]:
         raise ValueError(f"a value from {rule['low']} to {rule['high']} expected")
+    if item.name == "symbols" and any(not part.rpartition(":")[2] for part in value):
+        raise ValueError("a symbol expected after the colon")
     if item.name == "database_url" and not value.startswith("sqlite:///"):
         raise ValueError("sqlite:///PATH expected")
     return _url(value, rule["url"]) if "url" in rule else value

@@ -83,6 +83,7 @@ def test_every_type_is_read(name, text, value):
         ("CONTEXT_BACKFILL_ENABLED", "maybe", "true or false expected"),
         ("LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR expected"),
         ("DATA_SOURCE", "binance_ws,kraken", "one of binance_ws"),
+        ("SYMBOLS", "BTCUSDT,deriv:", "a symbol expected after the colon"),
         ("DATABASE_URL", "postgres://localhost/x", "sqlite:///PATH expected"),
         ("BINANCE_REST_URL", "api.binance.com", "starts with https://"),
         ("BINANCE_REST_URL", "ftp://api.binance.com", "starts with https://"),
