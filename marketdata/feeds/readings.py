@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from django.db import connection
+from django.db import DatabaseError, connection
 from django.db.models import Max
 
 from marketdata.core.errors import BotCryptoError
@@ -73,7 +73,7 @@ class Readings(threading.Thread):
         self._done_s[kind, symbol] = now_s
         try:
             self._fetch(kind, symbol, instrument_id)
-        except (BotCryptoError, WriterStoppedError) as error:
+        except (BotCryptoError, WriterStoppedError, DatabaseError) as error:
             if not self.stopping.is_set():
                 log.warning("series not told kind=%s symbol=%s error=%s", kind, symbol, error)
 

@@ -6,6 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import pytest
+from django.db import OperationalError
 
 from marketdata.core.errors import ConnectionLostError
 from marketdata.core.facts import Reading as Told
@@ -88,9 +89,12 @@ def test_a_market_listed_yesterday_is_found(kept):
     assert times() == list(range(NOW_US - DAY_US, NOW_US, HOUR_US))
 
 
-def test_a_venue_that_does_not_answer_is_told_and_asked_again(kept, monkeypatch, caplog):
+@pytest.mark.parametrize("error", [ConnectionLostError("gone"), OperationalError("gone")])
+def test_a_venue_or_a_database_that_does_not_answer_is_told_and_asked_again(
+    kept, monkeypatch, caplog, error
+):
     client, readings = kept
-    client.error = ConnectionLostError("gone")
+    client.error = error
     readings._refresh("funding", "BTCUSDT", readings.symbols()[0][1])
     assert "series not told kind=funding symbol=BTCUSDT error=gone" in caplog.text
     assert times() == []
