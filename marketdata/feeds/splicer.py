@@ -6,6 +6,7 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -43,7 +44,8 @@ class _Desk:
 
     splice: Splice | None = None
     # Trades before the splice is there, None where a connection began.
-    early: list[Trades | None] = field(default_factory=list)
+    early: deque[Trades | None] = field(default_factory=deque)
+    early_trades: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
     backoff: Backoff = field(default_factory=lambda: Backoff(base_s=0.1, cap_s=2.0))
     due_s: float = 0.0
@@ -52,6 +54,13 @@ class _Desk:
     is_begun: bool = False
     # Two while one replaces the other.
     connections: int = 0
+
+    def keep_early(self, trades: Trades) -> None:
+        """Keep trades until the splice is there; of too many the newest: a hole comes before."""
+        self.early.append(trades)
+        self.early_trades += len(trades)
+        while self.early_trades > MOST_WAITING:
+            self.early_trades -= len(self.early.popleft() or ())
 
     def part(self) -> None:
         """Let what comes now follow on nothing until it is joined."""
@@ -139,7 +148,7 @@ class Splicer(threading.Thread):
         with desk.lock:
             desk.recv_us = batch.recv_us
             if desk.splice is None:
-                desk.early.append(batch.trades)
+                desk.keep_early(batch.trades)
                 return
             piece = desk.splice.live(batch.trades)
             if desk.splice.is_joined:

@@ -191,6 +191,23 @@ def test_trades_from_before_a_symbol_was_opened_wait_no_longer_than_others(
     assert desk.places() == list(range(20, 25))
 
 
+def test_of_too_many_trades_from_before_a_symbol_was_opened_the_newest_are_kept(
+    start, venue, desk, monkeypatch
+):
+    monkeypatch.setattr(module, "MOST_WAITING", 30)
+    splicer = start(is_ready=False)
+    splicer.opened([BTC])
+    for first in range(0, 100, 10):
+        came(splicer, venue, first, first + 10)
+    held = splicer._desks[BTC].early
+    assert [len(trades) for trades in held] == [10, 10, 10]
+    splicer.ready(BTC, Splice())
+    until(lambda: splicer.is_joined(BTC), "joined")
+    # The newest thirty, and those that the page has before them.
+    assert desk.places() == list(range(60, 100))
+    assert desk.begun == [BTC]
+
+
 def test_trades_that_wait_are_handed_on_when_the_venue_answers_again(start, venue, desk):
     splicer = connected(start, venue, desk)
     venue.error = ConnectionLostError("no answer")
