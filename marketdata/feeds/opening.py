@@ -16,7 +16,7 @@ from django.db import connection
 from marketdata import rebuild
 from marketdata.context import PreviousDay
 from marketdata.core.backoff import Backoff
-from marketdata.core.errors import BotCryptoError, VenueError
+from marketdata.core.errors import BotCryptoError, StoppedError, VenueError
 from marketdata.core.instrument import Instrument
 from marketdata.core.numbering import number_at
 from marketdata.core.splice import REMEMBERED, Splice
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 # How a simulated venue labels trades that it made up; recorded ones are real.
 INVENTED = "generated"
+# A flow that is asked may have a day of stored trades before it.
+PATIENCE_S, BREATH_S = 60.0, 1.0
 
 
 class Opener(threading.Thread):
@@ -135,13 +137,25 @@ class Opener(threading.Thread):
                 count += len(batch.trades)
             if self.source.stopping.is_set():
                 return
-        self.source.flow.ask(lambda: None, timeout_s=60.0)
+        self._ask(lambda: None)
         others = rebuild.earlier(instrument.id, since_us)
         minutes = restatements.minutes(instrument.id, since_us, day_us + DAY_US)
-        self.source.flow.ask(lambda: others.tell(pipeline.context))
-        self.source.flow.ask(lambda: sink.reconcile(minutes))
+        self._ask(lambda: others.tell(pipeline.context))
+        self._ask(lambda: sink.reconcile(minutes))
         if count:
             log.info("stored day read back symbol=%s trades=%s", instrument.symbol, count)
+
+    def _ask(self, question: Callable[[], object]) -> None:
+        """Have the flow do something, however busy it is. Raises StoppedError."""
+        while True:
+            try:
+                self.source.flow.ask(question, PATIENCE_S)
+            except TimeoutError as error:
+                log.warning("the flow is busy source=%s symbol=%s", self.source.name, self.symbol)
+                if self.source.stopping.wait(BREATH_S):
+                    raise StoppedError("stopped while the flow was busy") from error
+            else:
+                return
 
     def _ask_venue(self, pipeline: Pipeline, clock: Callable[[], int]) -> None:
         """Learn the day's first trade and the previous day's levels, however long it takes."""
@@ -181,7 +195,7 @@ class Opener(threading.Thread):
         first = self._first_id(day_us)
         if first is None:
             return False
-        self.source.flow.ask(lambda: pipeline.context.set_edge(day_us, first))
+        self._ask(lambda: pipeline.context.set_edge(day_us, first))
         self.source.writer.put_row(
             Edge(instrument_id=pipeline.instrument.id, start_us=day_us, first_id=first)
         )
@@ -200,7 +214,7 @@ class Opener(threading.Thread):
         told = self.source.client.day(instrument.symbol, before_us)
         if told is not None:
             levels = PreviousDay(told.high, told.low, told.close, "klines")
-            self.source.flow.ask(lambda: pipeline.context.set_previous(before_us, levels))
+            self._ask(lambda: pipeline.context.set_previous(before_us, levels))
             self.source.writer.put_row(
                 DailyLevel(
                     instrument_id=instrument.id,

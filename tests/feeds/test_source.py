@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -13,6 +14,7 @@ from django.db import connections
 
 from marketdata.conf import Conf
 from marketdata.context import DAY, day_window
+from marketdata.core.errors import StoppedError
 from marketdata.core.events import Batch
 from marketdata.core.facts import Kline, Liquidation, Mark, Quote
 from marketdata.core.instrument import Grid, Instrument
@@ -20,6 +22,7 @@ from marketdata.core.numbering import day_numbers, number_at
 from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import DAY_US
 from marketdata.core.trades import Trades
+from marketdata.feeds import opening
 from marketdata.feeds import splicer as splicing
 from marketdata.feeds.flow import EventTape, Flow
 from marketdata.feeds.opening import Opener
@@ -329,6 +332,25 @@ def test_what_was_only_given_up_is_missing_after_a_restart_too(house):
     Opener(again.source, again.symbol).run()
     assert again.coverage(DAY_2_US).ranges == (hole,)
     assert (5, 9) in list(again.context.absent)
+
+
+def test_a_symbol_is_opened_however_busy_the_flow_is(house, monkeypatch, caplog):
+    monkeypatch.setattr(opening, "PATIENCE_S", 0.02)
+    monkeypatch.setattr(opening, "BREATH_S", 0.01)
+    bybit, done, gate = house("bybit"), [], threading.Event()
+    opener = Opener(bybit.source, bybit.symbol)
+    bybit.flow.tell(gate.wait)
+    asking = threading.Thread(target=lambda: opener._ask(lambda: done.append(1)))
+    asking.start()
+    until(lambda: "the flow is busy source=bybit symbol=BTCUSDT" in caplog.text, "told")
+    gate.set()
+    asking.join(5)
+    assert done == [1]
+    # A flow that has ended is waited for until the process stops.
+    bybit.flow.stop()
+    bybit.source.stopping.set()
+    with pytest.raises(StoppedError):
+        opener._ask(lambda: None)
 
 
 # Tickers.
