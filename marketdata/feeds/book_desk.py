@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 GOOD_AFTER_S = 30.0
 # So long a stream that sends whole books by itself may take to do so.
 GRACE_S = 5.0
+ENDED = "the connection ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +130,17 @@ class Desk:
         self.flow.update((bid, ask) if bid and ask else None, self._now_us())
 
     def lost(self, why: str) -> None:
-        """Give the book up: its connection ended, or updates were dropped."""
+        """Give the book up: updates of it were lost."""
         self.sync.lost(why)
         self._tell()
+
+    def ended(self) -> None:
+        """Give the book up with its connection: a whole one broke by no fault of its own."""
+        was_whole = self.sync.is_synced
+        self.lost(ENDED)
+        if was_whole:
+            self.backoff.reset()
+            self._due_s = self.clock()
         if not self.is_asked:
             # The connection that comes subscribes anew, and a whole book comes by that.
             self._due_s = max(self._due_s, self.clock() + GRACE_S)

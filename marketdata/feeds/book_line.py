@@ -122,7 +122,7 @@ class BookLine:
         with self._lock:
             self._open.subtract(symbols)
             lost = [symbol for symbol in symbols if self._open[symbol] <= 0]
-        self.keeper.lost(lost)
+        self.keeper.ended(lost)
 
     def trades(self, symbol: str, batch: Batch) -> None:
         """Pass over trades: they come over another line."""

@@ -27,14 +27,12 @@ TEND_S = 0.1
 # Levels a side in imbalance and depth.
 LEVELS = 10
 STOPPED = "the keeper of the books does not run"
-ENDED = "the connection ended"
 DROPPED = "updates were dropped by a full queue"
 
 
 @dataclass(frozen=True, slots=True)
-class _Lost:
+class _Ended:
     symbols: tuple[str, ...]
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ class _Answer:
     error: BotCryptoError | None = None
 
 
-_Item = tuple[str, Fact] | _Lost | _Answer | None
+_Item = tuple[str, Fact] | _Ended | _Answer | None
 
 
 class BookKeeper(threading.Thread):
@@ -132,12 +130,12 @@ class BookKeeper(threading.Thread):
             return
         with self._drops:
             self.dropped += 1
-            if isinstance(fact, BookUpdate):
+            if isinstance(fact, BookUpdate) and symbol in self._desks:
                 self._overflowed.add(symbol)
 
-    def lost(self, symbols: Sequence[str], why: str = ENDED) -> None:
+    def ended(self, symbols: Sequence[str]) -> None:
         """Give books up until they are whole again: their connection ended."""
-        self._inbox.put(_Lost(tuple(symbols), why))
+        self._inbox.put(_Ended(tuple(symbols)))
 
     def view(self, symbol: str, depth: int = 50, levels: int = LEVELS) -> BookReport:
         """Return a book with the best `depth` levels a side, and its metrics, as of now.
@@ -186,9 +184,10 @@ class BookKeeper(threading.Thread):
         with self._lock:
             if isinstance(item, tuple):
                 self._fact(*item)
-            elif isinstance(item, _Lost):
+            elif isinstance(item, _Ended):
                 for symbol in item.symbols:
-                    self._lost(symbol, item.why)
+                    if symbol in self._desks:
+                        self._desks[symbol].ended()
             elif isinstance(item, _Answer):
                 self._answer(item)
 
@@ -197,11 +196,6 @@ class BookKeeper(threading.Thread):
         if desk is not None:
             self._updates += isinstance(fact, BookUpdate)
             desk.fact(fact)
-
-    def _lost(self, symbol: str, why: str) -> None:
-        desk = self._desks.get(symbol)
-        if desk is not None:
-            desk.lost(why)
 
     def _answer(self, item: _Answer) -> None:
         desk = self._desks[item.symbol]
@@ -216,7 +210,7 @@ class BookKeeper(threading.Thread):
     def _tend(self, now_s: float) -> None:
         with self._lock:
             while self._overflowed:
-                self._lost(self._overflowed.pop(), DROPPED)
+                self._desks[self._overflowed.pop()].lost(DROPPED)
             for desk in self._desks.values():
                 if desk.tend():
                     self._helper.ask(desk.symbol)

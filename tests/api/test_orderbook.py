@@ -99,7 +99,7 @@ def test_an_empty_side_is_null_where_it_matters(whole: BookKeeper, get: Get) -> 
 
 
 def test_a_book_out_of_step_is_refused_without_any_level(whole: BookKeeper, get: Get) -> None:
-    whole.lost([BTC[1]])
+    whole.ended([BTC[1]])
     until(lambda: not whole.statuses()[0].is_synced)
     answer = get("/api/orderbook", 503)
     assert answer == {"detail": "the connection ended", "synced": False}

@@ -99,6 +99,21 @@ def test_a_good_book_that_breaks_is_asked_for_at_once_and_a_bad_one_is_not(desk,
     assert desk.tend()
 
 
+def test_a_book_that_goes_with_its_connection_is_asked_for_at_once(desk, clock):
+    for last in (10, 20, 30, 40, 50):
+        # Asked for without a wait, though the one before was whole for a second only.
+        sync(desk, last)
+        clock.now_s += 1
+        desk.ended()
+    # One that is not whole waits as it did: a line that comes and goes asks no more often.
+    desk.fact(update(60))
+    assert desk.tend()
+    desk.answer(whole(5))
+    desk.ended()
+    desk.fact(update(70))
+    assert waited(desk, clock) == 0.5
+
+
 def test_no_series_of_losses_becomes_a_hot_loop(desk, clock):
     """Whole books that break at once are asked for at growing distances."""
     last, began_s = 10, clock.now_s
@@ -158,7 +173,7 @@ def test_a_stream_gets_time_to_send_a_whole_book_by_itself(sent, clock):
     sent.fact(whole(9))
     clock.now_s += 60
     # The line ended: the one that comes subscribes anew.
-    sent.lost("the connection ended")
+    sent.ended()
     clock.now_s += GRACE_S - 0.1
     assert not sent.tend()
     clock.now_s += 0.1
@@ -182,7 +197,7 @@ def test_flow_begins_anew_after_a_loss(desk, clock):
     sync(desk)
     desk.fact(update(11, [(100.0, 8.0)]))
     assert desk.report(1, 1).ofi == 3.0
-    desk.lost("the connection ended")
+    desk.ended()
     clock.now_s += 1
     sync(desk, 20)
     assert desk.report(1, 1).ofi is None
@@ -204,7 +219,7 @@ def test_each_change_is_told_once(desk, clock, caplog):
         clock.now_s += 60
         desk.fact(update(15))
         desk.fact(update(16))
-        desk.lost("the connection ended")
+        desk.ended()
     assert [record.getMessage() for record in caplog.records] == [
         "book whole source=venue symbol=BTCUSDT update=10",
         "book lost source=venue symbol=BTCUSDT "

@@ -15,7 +15,7 @@ NAMES = ("BTCUSDT", "ETHUSDT")
 @pytest.fixture
 def lost(monkeypatch) -> list[tuple[str, ...]]:
     told: list[tuple[str, ...]] = []
-    monkeypatch.setattr(BookKeeper, "lost", lambda self, symbols: told.append(tuple(symbols)))
+    monkeypatch.setattr(BookKeeper, "ended", lambda self, symbols: told.append(tuple(symbols)))
     return told
 
 

@@ -8,8 +8,8 @@ import pytest
 from marketdata.core.backoff import Backoff
 from marketdata.core.errors import ConnectionLostError, OutOfSyncError
 from marketdata.core.facts import BookUpdate, Kline, Quote
-from marketdata.feeds.book_desk import GRACE_S
-from marketdata.feeds.books import DROPPED, ENDED, STOPPED, BookKeeper
+from marketdata.feeds.book_desk import ENDED, GRACE_S
+from marketdata.feeds.books import DROPPED, STOPPED, BookKeeper
 from tests.feeds.test_book_desk import Clock, depth_of, update, whole
 
 BTC, ETH = "BTCUSDT", "ETHUSDT"
@@ -144,7 +144,7 @@ def test_an_ended_connection_makes_its_books_unknown(keep, venue):
     keeper = keep()
     synced(keeper, venue)
     synced(keeper, venue, ETH)
-    keeper.lost([BTC, "DOGEUSDT"])
+    keeper.ended([BTC, "DOGEUSDT"])
     until(lambda: not status(keeper).is_synced)
     assert (status(keeper).why, status(keeper, ETH).is_synced) == (ENDED, True)
     synced(keeper, venue, BTC, 50)
