@@ -1,4 +1,4 @@
-"""A venue of one small day on loopback, a writer, and jobs run against them."""
+"""Venues on loopback, one of a small day, a writer, and jobs run against them."""
 
 from __future__ import annotations
 
@@ -59,6 +59,18 @@ def serve() -> Iterator[Serve]:
 @pytest.fixture
 def venue(serve: Serve, day: Trades) -> Simulator:
     return serve(day)
+
+
+@pytest.fixture(scope="module")
+def bybit() -> Iterator[Simulator]:
+    with Simulator.generated([SYMBOL], venues=("bybit",), rate=0.05) as venue:
+        yield venue
+
+
+@pytest.fixture(scope="module")
+def deriv() -> Iterator[Simulator]:
+    with Simulator.generated([SYMBOL], venues=("deriv",)) as venue:
+        yield venue
 
 
 def settings_of(url: str, folder: Path, **more: Any) -> Conf:

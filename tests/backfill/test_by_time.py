@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,16 +12,8 @@ import numpy as np
 import pytest
 import requests
 
-from marketdata.backfill import jobs
-from marketdata.backfill.auditor import ASKED_BY, Auditor, Parts
 from marketdata.backfill.files import ArchiveHost
 from marketdata.backfill.inlet import Inlet
-from marketdata.backfill.jobs import Request
-from marketdata.backfill.means import means_of
-from marketdata.backfill.outcome import Outcome
-from marketdata.backfill.runner import Runner
-from marketdata.conf import Conf
-from marketdata.context import day_window
 from marketdata.core.coverage import Coverage
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Instrument
@@ -31,126 +21,33 @@ from marketdata.core.numbering import begun, day_numbers, number_at, numbered
 from marketdata.core.ticks import tick_rule
 from marketdata.core.timeframe import DAY_US, HOUR_US, open_us
 from marketdata.core.trades import Trades
-from marketdata.models import BackfillChunk, BackfillJob, Certificate
+from marketdata.models import BackfillChunk, BackfillJob
 from marketdata.simulator.server import Simulator
-from marketdata.store import absences, instruments, ledger, rows
+from marketdata.store import absences, ledger
 from marketdata.store.writer import Writer
-from marketdata.venues import venue_of
-from marketdata.verify import verified
+from tests.backfill.by_time import (
+    BTC,
+    DAY,
+    NOW_US,
+    TODAY_US,
+    as_told,
+    held_by,
+    hold,
+    proof,
+    remembered,
+    runs_into,
+    stored,
+    traded,
+)
+from tests.backfill.conftest import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
-BTC, INDEX = "BTCUSDT", "R_100"
-# The clock of jobs stands in the past, so that it never is too early in the day for a test.
-TODAY_US = open_us(time.time_ns() // 1000, DAY_US) - 2 * DAY_US
-NOW_US = TODAY_US + 20 * HOUR_US
-DAY = (TODAY_US - DAY_US, TODAY_US)
-
-
-@pytest.fixture(scope="module")
-def bybit() -> Iterator[Simulator]:
-    with Simulator.generated([BTC], venues=("bybit",), rate=0.05) as venue:
-        yield venue
-
-
-@pytest.fixture(scope="module")
-def deriv() -> Iterator[Simulator]:
-    with Simulator.generated([BTC], venues=("deriv",)) as venue:
-        yield venue
-
-
-def market_of(venue: Simulator):
-    if "bybit" in venue.rooms:
-        return venue.rooms["bybit"].instruments["linear"][BTC].market
-    return venue.listed["deriv"][INDEX]
-
-
-def traded(venue: Simulator, start_us: int, end_us: int) -> Trades:
-    """Return what the venue traded in [start, end)."""
-    market = market_of(venue)
-    return market.slice(market.id_at(start_us), market.id_at(end_us) - 1)
-
-
-def settings_at(venue: Simulator, folder: Path) -> Conf:
-    return Conf(
-        bybit_rest_base_url=venue.rest_url,
-        bybit_archive_url=venue.rest_url,
-        bybit_ws_url=venue.ws_url,
-        deriv_rest_url=venue.rest_url,
-        deriv_ws_url=venue.ws_url,
-        backfill_public_delay_ms=0,
-        backfill_retry_base=0.01,
-        backfill_cooldown_seconds=0.2,
-        backfill_cache_dir=str(folder / "cache"),
-    )
-
-
-Run = Callable[..., Outcome]
 
 
 @pytest.fixture
 def run(writer: Writer, tmp_path: Path) -> Run:
     """Run a job to its end."""
-
-    def start(
-        venue: Simulator,
-        *,
-        via: str = "auto",
-        span: tuple[int, int] = DAY,
-        path: str = "",
-        inlet: Inlet | None = None,
-        now_us: int = NOW_US,
-        asked_by: str = "",
-    ) -> Outcome:
-        (source,) = (room.source for room in venue.rooms.values())
-        symbol = BTC if source == "bybit" else INDEX
-        request = Request(source, symbol, *span, via, path, 2, asked_by=asked_by)
-        job = jobs.opened(jobs.checked(request, now_us), now_us)
-        means = means_of(source, settings_at(venue, tmp_path), threading.Event())
-        return Runner(job, means, inlet or Inlet(writer), 5.0, lambda: now_us).run()
-
-    return start
-
-
-def held_by(source: str) -> Instrument:
-    found = instruments.find(source, BTC if source == "bybit" else INDEX)
-    assert found is not None
-    return found
-
-
-def stored(source: str) -> Trades:
-    return Trades.concat(rows.read_ids(held_by(source).id, 0, 1 << 50))
-
-
-def as_told(trades: Trades) -> list[tuple[int, float, float, bool]]:
-    """Return trades as venues tell them: whole milliseconds, in order."""
-    ms = (trades.ts_us // 1000).tolist()
-    columns = (trades.price.tolist(), trades.qty.tolist(), trades.is_buy.tolist())
-    return list(zip(ms, *columns, strict=True))
-
-
-def proof(source: str, day_us: int = DAY[0], now_us: int = NOW_US) -> dict:
-    instrument = held_by(source)
-    assert ledger.audit(instrument.id) == []
-    return verified(instrument, day_window(day_us), now_us)
-
-
-def remembered(venue: Simulator, source: str) -> Instrument:
-    market = market_of(venue)
-    channel = venue_of(source, "linear" if source == "bybit" else "new").channel("")
-    symbol = BTC if source == "bybit" else INDEX
-    return instruments.remember(source, symbol, market.grid, simulated=True, channel=channel.name)
-
-
-def hold(writer: Writer, venue: Simulator, source: str, *parts: Trades) -> None:
-    """Keep pieces of the tape as a live feed would: each a stretch of its own."""
-    instrument, last = remembered(venue, source), -1
-    for part in parts:
-        told = replace(part, ts_us=part.ts_us // 1000 * 1000)
-        told = replace(told, ref=np.array([b"live-%d" % id for id in part.id.tolist()]))
-        numbered, _ = begun(told, last)
-        last = int(numbered.id[-1])
-        writer.put_trades(instrument.id, Batch(numbered, "live"))
-    assert writer.flush(10)
+    return runs_into(writer, tmp_path)
 
 
 # Bybit: files.
@@ -455,96 +352,3 @@ def test_a_hole_around_the_end_of_a_range_is_filled_up_to_it(run, deriv, writer)
     span = (TODAY_US, TODAY_US + 4 * HOUR_US)
     assert run(deriv, span=span, inlet=lane.inlet, now_us=now_us).inserted == 1_800
     assert stored("deriv").ts_us.tolist() == traded(deriv, TODAY_US, now_us).ts_us.tolist()
-
-
-# What happens by itself.
-
-
-class Watchman:
-    """An auditor whose jobs are run at once, at a time that a test says."""
-
-    def __init__(self, run: Run, venue: Simulator, source: str, writer: Writer) -> None:
-        self.now_us = NOW_US
-        self.asked: list[int] = []
-        self.given_up: list[tuple[list[tuple[int, int]], str]] = []
-        self._run, self._venue, self._source = run, venue, source
-        symbol = BTC if source == "bybit" else INDEX
-        self.auditor = Auditor(
-            Parts(
-                names=lambda: [(source, symbol)],
-                inlet=Inlet(writer),
-                submit=self._submit,
-                give_up=lambda _, runs, reason: self.given_up.append((runs, reason)),
-                clock=lambda: self.now_us,
-            )
-        )
-
-    def _submit(self, request: Request) -> None:
-        self.asked.append(request.start_us)
-        span = request.start_us, request.end_us
-        self._run(self._venue, span=span, now_us=self.now_us, asked_by=ASKED_BY)
-
-    def look(self, now_us: int) -> list[int]:
-        """Look at everything; return the days asked for."""
-        self.now_us = now_us
-        self.asked.clear()
-        self.auditor.wake()
-        self.auditor._turn()
-        assert self.auditor.last_error == ""
-        return list(self.asked)
-
-
-@pytest.fixture
-def watchman(run: Run, writer: Writer, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Watchman]:
-    monkeypatch.setattr("marketdata.backfill.auditor.PAUSE_S", 0)
-    return lambda venue, source: Watchman(run, venue, source, writer)
-
-
-def test_a_hole_of_yesterday_waits_for_the_file_and_is_filled_by_itself(watchman, bybit, writer):
-    truth = traded(bybit, *DAY)
-    hold(writer, bybit, "bybit", truth[100:200], truth[300:400])
-    man = watchman(bybit, "bybit")
-    ended = DAY[1]
-    assert man.look(ended + HOUR_US) == []
-    assert man.look(ended + 11 * HOUR_US) == []
-    # What came of the job is looked at soon after it; there is nothing more to do.
-    assert man.look(ended + 13 * HOUR_US) == [DAY[0]]
-    assert man.look(ended + 14 * HOUR_US) == []
-    assert as_told(stored("bybit")) == as_told(truth)
-    assert (man.given_up, proof("bybit")["missing"]) == ([], 0)
-    certificate = Certificate.objects.get(scope="day", start_us=DAY[0])
-    assert (certificate.held, certificate.missing) == (len(truth), 0)
-
-
-@pytest.mark.slow
-def test_a_file_that_never_comes_is_asked_for_three_times(watchman, bybit, writer):
-    truth = traded(bybit, *DAY)
-    hold(writer, bybit, "bybit", truth[100:200], truth[300:400])
-    bybit.faults.set("archive_missing", 1_000)
-    man, ended = watchman(bybit, "bybit"), DAY[1]
-    hours = [hour for hour in range(4, 60, 4) if man.look(ended + hour * HOUR_US)]
-    bybit.faults.clear()
-    assert hours == [12, 24, 36]
-    ((runs, reason),) = {(tuple(runs), reason) for runs, reason in man.given_up}
-    assert reason == "asked for 3 times: the venue has no file of this day"
-    # The hours before the first and after the last trade are given up with the hole between.
-    assert len(runs) == 3
-    # Asked for by hand, it comes all the same.
-    assert man._run(bybit, now_us=ended + 60 * HOUR_US).status == "completed"
-    assert proof("bybit")["missing"] == 0
-
-
-@pytest.mark.slow
-def test_of_a_pause_over_midnight_each_day_is_asked_for_once(watchman, deriv, writer):
-    before = traded(deriv, DAY[0] + 20 * HOUR_US, DAY[0] + 21 * HOUR_US)
-    after = traded(deriv, TODAY_US + 3 * HOUR_US, TODAY_US + 4 * HOUR_US)
-    hold(writer, deriv, "deriv", before, after)
-    man = watchman(deriv, "deriv")
-    # Of today the feed takes care.
-    assert man.look(TODAY_US + 5 * HOUR_US) == [DAY[0]]
-    assert man.look(TODAY_US + 6 * HOUR_US) == []
-    assert man.look(TODAY_US + 25 * HOUR_US) == [TODAY_US]
-    assert man.look(TODAY_US + 26 * HOUR_US) == []
-    assert proof("deriv")["missing"] == 0
-    found = proof("deriv", TODAY_US)
-    assert (found["missing"], found["held"]) == (0, 43_200)

@@ -1,4 +1,4 @@
-"""Fixtures of the socket tests: TLS of our own, and a watch over leaked sockets."""
+"""Fixtures of the socket tests: TLS of our own, a watch over leaked sockets, short waits."""
 
 import datetime
 import gc
@@ -9,12 +9,22 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from marketdata.feeds import ingestor, shared_connection, supervisor
+
 
 @pytest.fixture
 def no_leaks():
     """Make sockets nobody closed warn now; warnings are errors."""
     yield
     gc.collect()
+
+
+@pytest.fixture
+def short_waits(monkeypatch, no_leaks):
+    """Make a shared connection look around, and come back, within hundredths of a second."""
+    monkeypatch.setattr(shared_connection, "BACKOFF_S", 0.02)
+    monkeypatch.setattr(ingestor, "POLL_S", 0.02)
+    monkeypatch.setattr(supervisor, "TICK_S", 0.02)
 
 
 @pytest.fixture(scope="module")
