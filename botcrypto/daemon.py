@@ -109,6 +109,13 @@ class Daemon:
         self._lock = DatabaseLock(settings.database_path, what)
         self._held = ExitStack()
 
+    def _say_idle(self) -> None:
+        for source in self.settings.idle_sources:
+            log.warning(
+                "nobody follows the symbols that SYMBOLS gives %s: DATA_SOURCE does not run it",
+                source,
+            )
+
     def _source(self, name: str) -> Source:
         access, recorder = ACCESS.get(name), self.recorder
         folder = recorder.folder if recorder else None
@@ -136,6 +143,7 @@ class Daemon:
             held.enter_context(self._lock)
             check_after_crash(self.settings.database_path)
             call_command("migrate", verbosity=0, interactive=False)
+            self._say_idle()
             self._start()
             # Only a start that came this far keeps the lock.
             self._held = held.pop_all()

@@ -307,6 +307,12 @@ class Conf:
         return mine or tuple(symbol for owner, symbol in owned if not owner) or (self.symbol,)
 
     @property
+    def idle_sources(self) -> list[str]:
+        """The sources that SYMBOLS gives symbols and DATA_SOURCE does not run."""
+        owners = dict.fromkeys(owner for owner, _ in map(_owned, self.symbols) if owner)
+        return [owner for owner in owners if owner not in self.data_source]
+
+    @property
     def instruments(self) -> list[tuple[str, str]]:
         """Every (source, symbol) to follow, in order; the first is every question's default."""
         return [(source, s) for source in self.data_source for s in self.watched(source)]

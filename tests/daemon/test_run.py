@@ -87,7 +87,7 @@ def test_kill_and_restart_on_a_live_venue_lose_nothing(tmp_path):
 
 def test_it_serves_though_the_venue_is_away(tmp_path):
     nobody = {"BINANCE_REST_URL": "http://127.0.0.1:9", "BINANCE_WS_URL": "ws://127.0.0.1:9"}
-    with running(tmp_path, **nobody) as daemon:
+    with running(tmp_path, **nobody, SYMBOLS="BTCUSDT,deriv:R_100") as daemon:
         assert daemon.get("/health") == {"status": "ok"}
         assert daemon.get("/ready")["status"] == "ready"
         until(
@@ -97,6 +97,8 @@ def test_it_serves_though_the_venue_is_away(tmp_path):
         began_s = time.monotonic()
         assert daemon.stop(signal.SIGINT) == 0
         assert time.monotonic() - began_s < 10
+    said = (tmp_path / "run.log").read_text()
+    assert "nobody follows the symbols that SYMBOLS gives deriv" in said
 
 
 def test_a_second_daemon_is_refused_and_told_who_holds_the_database(tmp_path):

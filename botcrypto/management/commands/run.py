@@ -121,7 +121,8 @@ def _demo(chosen: Conf) -> Conf:
         others = (symbol for symbol in DEMO_SYMBOLS if symbol != chosen.symbol)
         symbols = (chosen.symbol, *others)
     for source, own in OWN_SPELLING.items():
-        if not any(symbol.startswith(f"{source}:") for symbol in symbols):
+        is_named = any(symbol.startswith(f"{source}:") for symbol in symbols)
+        if source in chosen.data_source and not is_named:
             symbols += tuple(f"{source}:{symbol}" for symbol in own)
     return replace(chosen, symbols=symbols)
 
