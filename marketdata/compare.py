@@ -11,7 +11,6 @@ from typing import Any
 from marketdata import answers, live, rebuilt
 from marketdata.conf import conf
 from marketdata.context import DAY
-from marketdata.core.bar import Bar
 from marketdata.core.coverage import ScopeCoverage
 from marketdata.core.instrument import Instrument
 from marketdata.core.pair import base_of, parts_of
@@ -169,19 +168,13 @@ def day_of(pipeline: Pipeline, now_us: int) -> Day:
         as_of_us=now_us,
         last_us=scope.last_ts_us,
         trades=scope.trades,
-        open=grid.price(bar.open) if bar and _is_begun(coverage, bar) else None,
+        open=grid.price(bar.open) if bar and coverage.has_first else None,
         last=grid.price(bar.close) if bar else None,
         vwap=vwap(bar.notional, bar.lots, grid) if bar and is_sized else None,
         volume=grid.qty(bar.lots if bar else 0) if is_sized else None,
         delta=grid.qty(scope.delta.value().total) if is_sized else None,
         coverage=coverage,
     )
-
-
-def _is_begun(coverage: ScopeCoverage, bar: Bar) -> bool:
-    """Tell whether the first trade held is the day's first."""
-    lacks_first = bool(coverage.ranges) and coverage.ranges[0][0] < bar.first_id
-    return coverage.edges != "held" and not lacks_first
 
 
 def _row(name: Name, day: Day | None) -> Row:

@@ -368,6 +368,7 @@ class MarketContext:
             exchange_side=tuple(self.absent.within(at.first, at.last)) * instrument.is_numbered,
             is_counted=instrument.is_numbered or instrument.cadence_us is not None,
             left_out=left_out,
+            first_id=bar.first_id if bar else None,
         )
 
     def is_whole(self, bar: Bar, start_us: int, end_us: int, *, saw_start: bool = False) -> bool:

@@ -55,6 +55,7 @@ def coverage_payload(coverage: ScopeCoverage, proof: str) -> dict[str, Any]:
         "ratio": coverage.ratio,
         "proof": proof,
         "edges": coverage.edges,
+        "has_first": coverage.has_first,
         "ranges": [list(run) for run in coverage.ranges[:100]],
         "exchange_side": [list(run) for run in coverage.exchange_side[:100]],
         "sources": coverage.sources,

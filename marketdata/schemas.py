@@ -82,7 +82,8 @@ class Coverage(Schema):
     `expected` and `missing` are null where holes are known and nobody can say how many trades they
     had: the venue numbers none, so that ids are ours. Of the missing, `left_out` are those that the
     feed did not bring between two that it did, as the venue's own pages tell. `ranges` are missing
-    ids, `exchange_side` those the venue itself does not have; a hundred each.
+    ids, `exchange_side` those the venue itself does not have; a hundred each. `has_first` says
+    that the first trade held is the scope's first, so that its opening price is known.
     """
 
     expected: int | None
@@ -93,6 +94,7 @@ class Coverage(Schema):
     ratio: float | None
     proof: Proof
     edges: Literal["venue", "neighbour", "held"]
+    has_first: bool
     ranges: list[list[int]]
     exchange_side: list[list[int]]
     sources: dict[str, int]

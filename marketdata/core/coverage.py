@@ -170,6 +170,8 @@ class ScopeCoverage:
         Ids or a cadence tell how many are missing in a hole.
     left_out : int
         Of the missing: trades that the venue told and its feed did not, within what has no hole.
+    first_id : int or None
+        Of the first trade held; None without any.
     """
 
     expected: int
@@ -181,6 +183,14 @@ class ScopeCoverage:
     exchange_side: tuple[Run, ...] = ()
     is_counted: bool = True
     left_out: int = 0
+    first_id: int | None = None
+
+    @property
+    def has_first(self) -> bool:
+        """Whether the first trade held is the scope's first, as far as known."""
+        if self.first_id is None or self.edges == "held":
+            return False
+        return not self.ranges or self.ranges[0][0] > self.first_id
 
     @property
     def is_known(self) -> bool:

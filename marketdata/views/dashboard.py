@@ -25,6 +25,7 @@ from marketdata.views.figures import (
     figures,
     ladder,
     number,
+    open_of,
     places,
     window,
 )
@@ -113,7 +114,8 @@ def _content(asked: Asked) -> dict[str, Any]:
     day = context if asked.scope == DAY else answers.context_answer(*name, DAY, 1)
     candles = answers.candles_answer(*name, asked.timeframe, COUNT)["candles"]
     sessions = answers.sessions_answer(*name)["sessions"]
-    day_open, told = day["levels"]["OPEN"], context["definition"]
+    told = context["definition"]
+    day_open = open_of(day)
     proof = context["coverage"]["proof"]
     last = candles[-1]["close"] if candles else context["levels"]["LAST"]
     return {

@@ -183,6 +183,12 @@ def _level(
     )
 
 
+def open_of(day: dict[str, Any]) -> float | None:
+    """Return with what a day opened; None where trades are missing before the first one held."""
+    opened: float | None = day["levels"]["OPEN"]
+    return opened if day["coverage"]["has_first"] else None
+
+
 def figures(
     context: dict[str, Any], day_open: float | None, last: float | None
 ) -> dict[str, Figure]:

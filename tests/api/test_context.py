@@ -77,6 +77,7 @@ def test_every_field_of_the_contract_is_there_and_right(house: House, get: Get) 
         "ratio": 1.0,
         "proof": "id_exact",
         "edges": "venue",
+        "has_first": True,
         "ranges": [],
         "exchange_side": [],
         "sources": {"live": 4},

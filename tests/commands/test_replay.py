@@ -92,7 +92,8 @@ def test_the_answer_is_the_context_with_hash_events_and_speed(three):
     assert answer["coverage"] == {
         "expected": 3, "held": 3, "missing": 0, "holes": 0, "left_out": 0,
         "ratio": 1.0, "proof": "id_exact",
-        "edges": "held", "ranges": [], "exchange_side": [], "sources": {"file": 3},
+        "edges": "held", "has_first": False, "ranges": [], "exchange_side": [],
+        "sources": {"file": 3},
     }  # fmt: skip
     assert (answer["first_ts"], answer["last_ts"]) == (
         "2024-01-01T00:00:00.000Z", "2024-01-01T00:01:00.001Z",

@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketdata.core.coverage import Coverage, Reach, count_of, missing_of, reach, runs_of
+from marketdata.core.coverage import (
+    Coverage,
+    Reach,
+    ScopeCoverage,
+    count_of,
+    missing_of,
+    reach,
+    runs_of,
+)
 from marketdata.core.errors import BadInputError
 
 SMALL = st.integers(0, 40)
@@ -117,3 +125,22 @@ def test_a_window_alone_reaches_as_far_as_it_holds():
     alone = Coverage([(10, 11), (13, 14)])
     assert reach(alone, 10, 14) == Reach(10, 14, "held", "held")
     assert reach(alone, 10, 14, after_id=17) == Reach(10, 16, "held", "venue")
+
+
+@pytest.mark.parametrize(
+    ("edges", "ranges", "first_id", "expected"),
+    [
+        ("venue", (), 5, True),
+        ("neighbour", ((9, 9),), 5, True),
+        # 3 and 4 came before the first one held.
+        ("venue", ((3, 4), (9, 9)), 5, False),
+        # Nobody told what came before it.
+        ("held", (), 5, False),
+        ("venue", (), None, False),
+    ],
+)
+def test_the_first_trade_held_is_the_first_where_none_is_known_before_it(
+    edges, ranges, first_id, expected
+):
+    found = ScopeCoverage(9, 8, 1, ranges, edges, {}, first_id=first_id)
+    assert found.has_first is expected

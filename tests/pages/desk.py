@@ -8,7 +8,7 @@ from decimal import Decimal
 import numpy as np
 
 from marketdata import live
-from marketdata.context import MarketContext, PreviousDay
+from marketdata.context import DAY, MarketContext, PreviousDay
 from marketdata.core.events import Batch
 from marketdata.core.instrument import Grid, Instrument
 from marketdata.core.timeframe import DAY_US, HOUR_US, MINUTE_US, SECOND_US, open_us
@@ -116,6 +116,14 @@ def feed(running: live.Live, symbol: str, trades: Trades, *, hole: tuple[int, in
     for batch in trades.batches(5000):
         running.flow.put(SOURCE, symbol, Batch(batch))
     running.flow.ask(lambda: None)
+
+
+def begun(running: live.Live, symbol: str) -> None:
+    """Let the venue tell that the day begins with the first trade held."""
+    context = running.flow.lanes[(SOURCE, symbol)].pipeline.context
+    day_us = open_us(running.clock(), DAY_US)
+    bar = running.flow.ask(lambda: context.scope(DAY, day_us).bar)
+    running.flow.ask(lambda: context.set_edge(day_us, bar.first_id))
 
 
 def yesterday(running: live.Live, symbol: str, high: float, low: float, close: float) -> None:

@@ -34,8 +34,11 @@ def main(port: int, label: str, symbols: list[str]) -> None:
     if "STAFF" in os.environ:
         staff(running, os.environ["STAFF"])
     stop = threading.Event()
+    # Of the first one the day's first trade is known.
     for number, symbol in enumerate(symbols):
         last = desk.history(running, symbol, 11 + number, 43_000.0 / (1 + 18 * number), 2.0)
+        if number == 0:
+            desk.begun(running, symbol)
         threading.Thread(
             target=desk.trade_on, args=(running, symbol, last, RATE, stop), daemon=True
         ).start()

@@ -21,6 +21,7 @@ from marketdata.views.figures import (
     event_text,
     figures,
     ladder,
+    open_of,
 )
 from tests.pages.conftest import STRANGE
 from tests.pages.test_figures import BACKFILLS, CONNECTIONS, EMPTY, HOLES, NOTHING, TICKS
@@ -161,6 +162,7 @@ def test_numbers_move_and_nothing_foreign_is_asked(visit, served, library):
     )
     seen.until("() => document.body.classList.contains('charted')")
     seen.until("() => document.querySelectorAll('#chart canvas').length > 5")
+    assert re.fullmatch(r"[▲▼] [+−][\d,.]+ \([+−]\d+\.\d\d %\)", seen.text("[data-v=change]"))
     assert re.fullmatch(r"[\d,]+\.\d\d BTCUSDT · BotCrypto", seen.page.title())
     assert "UTC O " in seen.text("#legend")
     assert seen.hosts == {f"127.0.0.1:{served.port}"}
@@ -258,6 +260,10 @@ CONTEXTS = [
     ({**EMPTY, "coverage": {**HOLES, "left_out": 1234}}, None, None),
     ({**EMPTY, "coverage": {**HOLES, "holes": 0, "left_out": 9, "missing": 9}}, None, None),
 ]
+OPENED = [
+    {"coverage": {"has_first": has_first}, "levels": {"OPEN": price}}
+    for has_first, price in ((True, 5.5), (False, 5.5), (False, None))
+]
 EVENTS = [
     {"kind": "gap", "ts": "", "detail": {"first_id": 5, "last_id": 1004}},
     {"kind": "gap_closed", "ts": "", "detail": {"first_id": 5, "last_id": 6}},
@@ -291,7 +297,7 @@ def test_browser_says_what_the_server_says(visit):
     """The same context gives the same texts, sides and order on both sides."""
     seen = visit()
     told = seen.page.evaluate(
-        """async ([contexts, events, backfills, connections]) => {
+        """async ([contexts, events, backfills, connections, opened]) => {
           const say = await import('/static/marketdata/figures.js');
           return [
             contexts.map(([context, dayOpen, last]) => [
@@ -301,9 +307,10 @@ def test_browser_says_what_the_server_says(visit):
             events.map((event) => say.eventText(event, "overlap")),
             backfills.map(say.backfillText),
             connections.map(say.connectionText),
+            opened.map(say.openOf),
           ];
         }""",
-        [CONTEXTS, EVENTS, BACKFILLS, CONNECTIONS],
+        [CONTEXTS, EVENTS, BACKFILLS, CONNECTIONS, OPENED],
     )
     expected = []
     for context, day_open, last in CONTEXTS:
@@ -327,6 +334,7 @@ def test_browser_says_what_the_server_says(visit):
         (unnumbered, EVENTS),
         (backfill_text, BACKFILLS),
         (connection_text, CONNECTIONS),
+        (open_of, OPENED),
     )
     assert told == [expected, *([say(item) for item in items] for say, items in texts)]
 

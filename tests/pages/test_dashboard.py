@@ -15,6 +15,7 @@ def page(client, **query):
 
 def test_numbers_of_the_day(client, running, texts):
     """Worked by hand: VWAP 508 / 5, σ² 51618 / 5 − 101.6², delta 1 − 2 + 1 + 1."""
+    desk.begun(running, "BTCUSDT")
     found = texts(page(client, symbol="BTCUSDT"))
     expected = {
         "price": "103.00",
@@ -76,9 +77,16 @@ def test_first_instrument_is_the_default_and_links_carry_the_state(client, runni
 
 def test_past_scope_keeps_its_numbers_beside_the_market_price(client, running, texts):
     """Off hours before London hold no trade: the price is the market's all the same."""
+    desk.begun(running, "BTCUSDT")
     found = texts(page(client, scope="overlap"))
     assert (found["price"], found["change"]) == ("103.00", "▲ +3.00 (+3.00 %)")
     assert (found["volume"], found["VWAP"]) == ("0.00000", "VWAP – – –")
+
+
+def test_with_what_a_day_opened_is_not_known_before_its_first_trade_is_held(client, running, texts):
+    found = texts(page(client))
+    assert (found["price"], found["change"]) == ("103.00", "■ –")
+    assert found["OPEN"].startswith("Open 100.00")
 
 
 def test_symbol_is_text(client, running):

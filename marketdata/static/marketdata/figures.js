@@ -126,6 +126,9 @@ function level(name, value, last, decimals) {
 
 const figure = (text, way = "") => ({ text, side: way });
 
+// Where trades are missing before the first one held, nobody knows with what the day opened.
+export const openOf = ({ coverage, levels }) => (coverage.has_first ? levels.OPEN : null);
+
 export function figures(context, dayOpen, last) {
   return {
     ...priceFigures(context, dayOpen, last),

@@ -2,6 +2,7 @@
 
 import { Chart } from "./chart.js";
 import { aim, paintFeeds, reveal } from "./feeds.js";
+import { openOf } from "./figures.js";
 import { follow } from "./follow.js";
 import { listen } from "./keys.js";
 import { showLink } from "./link.js";
@@ -69,7 +70,7 @@ function take(fresh) {
   else if (filled(before) !== filled(fresh)) reloadSoon();
   if (fresh.precision === "backfilling") followBackfill();
   if (before && before.as_of.slice(0, 10) !== fresh.as_of.slice(0, 10)) newDay();
-  if (fresh.scope === "day") dayOpen = fresh.levels.OPEN;
+  if (fresh.scope === "day") dayOpen = openOf(fresh);
   if (!document.hidden) requestAnimationFrame(draw);
 }
 
@@ -118,7 +119,7 @@ async function followBackfill() {
 async function newDay() {
   loadSessions();
   const day = await ask(`/api/context?${query({ scope: "day", rows: 1 })}`);
-  dayOpen = day.levels.OPEN;
+  dayOpen = openOf(day);
 }
 
 // ---- what is drawn
