@@ -17,6 +17,7 @@ const HISTORY = { "1m": 720, "3m": 720, "5m": 576, "15m": 384, "30m": 384, "1h":
 const RELOAD_MS = 3000;
 const TITLE_MS = 1000;
 const BACKFILL_MS = 2000;
+const OPEN_MS = 5000;
 
 let context = null;
 let chart = null;
@@ -26,6 +27,7 @@ let drawnSeq = null;
 let loads = 0;
 let reloading = false;
 let following = false;
+let asking = false;
 let refusal = "";
 
 const query = (more = {}) => new URLSearchParams({ ...asked, ...more }).toString();
@@ -71,6 +73,7 @@ function take(fresh) {
   if (fresh.precision === "backfilling") followBackfill();
   if (before && before.as_of.slice(0, 10) !== fresh.as_of.slice(0, 10)) newDay();
   if (fresh.scope === "day") dayOpen = openOf(fresh);
+  else if (dayOpen === null) askOpen();
   if (!document.hidden) requestAnimationFrame(draw);
 }
 
@@ -116,10 +119,17 @@ async function followBackfill() {
   }, BACKFILL_MS);
 }
 
-async function newDay() {
+function newDay() {
   loadSessions();
-  const day = await ask(`/api/context?${query({ scope: "day", rows: 1 })}`);
-  dayOpen = openOf(day);
+  dayOpen = null;
+}
+
+// The day's open may become known later: its first trade is still fetched, or nothing traded yet.
+async function askOpen() {
+  if (asking) return;
+  asking = true;
+  setTimeout(() => { asking = false; }, OPEN_MS);
+  dayOpen = openOf(await ask(`/api/context?${query({ scope: "day", rows: 1 })}`));
 }
 
 // ---- what is drawn
