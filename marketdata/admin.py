@@ -29,6 +29,7 @@ from marketdata.models import (
     FeedState,
     HostState,
     Instrument,
+    Omission,
     Refusal,
     Restatement,
     SessionStat,
@@ -240,6 +241,13 @@ class RefusalAdmin(ReadOnlyAdmin):
     """Trades that came again, by their minute."""
 
     list_display = (moment("minute_us"), instrument, "trades")
+
+
+@admin.register(Omission)
+class OmissionAdmin(ReadOnlyAdmin):
+    """Trades that feeds did not bring, by the venue's own ids."""
+
+    list_display = (moment("ts_us"), instrument, "ref")
 
 
 @admin.register(Restatement)

@@ -6,7 +6,7 @@ between them. Trades may come in any order and split; the state is the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,7 +23,7 @@ from marketdata.core.coverage import (
 )
 from marketdata.core.errors import BadInputError, OffGridError
 from marketdata.core.instrument import Grid, Instrument
-from marketdata.core.lacking import lacking, left_out_within
+from marketdata.core.lacking import lacking, within
 from marketdata.core.sessions import SessionCalendar, Window
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.core.trades import Ints
@@ -203,7 +203,7 @@ class MarketContext:
         self.held = Coverage()
         self.absent = Coverage()
         self.previous: dict[int, PreviousDay] = {}
-        self.left_out: dict[int, int] = {}
+        self.left_out: tuple[int, ...] = ()
         self._edges: dict[int, int] = {}
         self._ends: dict[tuple[str, int], tuple[Window, int, int]] = {}
         self._beside: tuple[list[int], ...] = ([], [])
@@ -291,10 +291,9 @@ class MarketContext:
         for run in list(self.held.holes(first, last)):
             self.absent.add(*run)
 
-    def leave_out(self, minutes: Mapping[int, int]) -> None:
-        """Note how many trades of some minutes the feed did not bring, as the venue told."""
-        for minute_us, trades in minutes.items():
-            self.left_out[minute_us] = self.left_out.get(minute_us, 0) + trades
+    def leave_out(self, times: Iterable[int]) -> None:
+        """Note when trades were made that the feed did not bring, as the venue told."""
+        self.left_out = tuple(sorted((*self.left_out, *times)))
 
     def set_beside(self, before: int | None, after: int | None) -> None:
         """Tell the nearest ids that are held from before and after the windows in memory."""
@@ -347,7 +346,7 @@ class MarketContext:
             at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         ranges = tuple(missing_of(self.held, self.absent, at.first, at.last))
         instrument = self.instrument
-        left_out = left_out_within(self.left_out, window.start_us, window.end_us)
+        left_out = within(self.left_out, window.start_us, window.end_us)
         missing = lacking(
             instrument,
             ranges,
@@ -383,7 +382,7 @@ class MarketContext:
         at = reach(self.held, bar.first_id, bar.last_id, begin_id, after_id)
         is_begun = saw_start or at.begin != "held"
         has_hole = missing_of(self.held, self.absent, at.first, at.last)
-        return is_begun and not has_hole and not left_out_within(self.left_out, start_us, end_us)
+        return is_begun and not has_hole and not within(self.left_out, start_us, end_us)
 
     def _silence(self, window: Window, begin_id: int | None, after_id: int | None) -> Reach:
         """Return the ids of a window without trades: those of the hole it lies in, or none."""

@@ -11,7 +11,7 @@ from marketdata.core.bar import Bar, Bars, fold
 from marketdata.core.coverage import Coverage, Run
 from marketdata.core.events import Event
 from marketdata.core.instrument import Instrument
-from marketdata.core.lacking import left_out_within
+from marketdata.core.lacking import within
 from marketdata.core.timeframe import TIMEFRAMES
 from marketdata.feeds.flow import copies
 from marketdata.models import CoverageSegment
@@ -43,8 +43,8 @@ class Recent:
         From which id, and since when, the oldest bar should hold all; None where nobody knows.
     watermark_us : int
         What ends at or before it is complete.
-    left_out : dict
-        Trades that the feed did not bring, by minute.
+    left_out : tuple of int
+        When trades were made that the feed did not bring, ascending.
     """
 
     instrument: Instrument
@@ -54,7 +54,7 @@ class Recent:
     runs: list[Run]
     begin: Begin | None
     watermark_us: int
-    left_out: dict[int, int]
+    left_out: tuple[int, ...]
 
 
 def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
@@ -76,7 +76,7 @@ def recent(pipeline: Pipeline, timeframe: str, count: int) -> Recent:
         ],
         begin=_begin(pipeline.context, *bars[0]) if bars else None,
         watermark_us=pipeline.watermark_us,
-        left_out=dict(pipeline.context.left_out),
+        left_out=pipeline.context.left_out,
     )
 
 
@@ -110,9 +110,7 @@ def candles(pipeline: Pipeline, ask: Ask, timeframe: str, count: int) -> list[di
             begin = _stored_begin(instrument_id, longer[0][1])
         bars = longer
         _claim_stored(held, instrument_id, bars)
-    left_out = [
-        left_out_within(held_now.left_out, start_us, start_us + length_us) for start_us, _ in bars
-    ]
+    left_out = [within(held_now.left_out, start_us, start_us + length_us) for start_us, _ in bars]
     is_numbered = held_now.instrument.is_numbered
     ratios = _ratios(bars, held, begin, left_out, is_counted=is_numbered)
     return bars_payload(

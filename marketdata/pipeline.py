@@ -7,7 +7,7 @@ only where the batch came from and which sinks listen.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -209,9 +209,9 @@ class Pipeline:
             self.context.lack(first, last)
         self._settle()
 
-    def leave_out(self, minutes: Mapping[int, int]) -> None:
-        """Note trades that the feed did not bring, by minute: they stay missing."""
-        self.context.leave_out(minutes)
+    def leave_out(self, times: Iterable[int]) -> None:
+        """Note when trades were made that the feed did not bring: they stay missing."""
+        self.context.leave_out(times)
         self._settle()
 
     def _restate(self, bars: Bars, origin: str) -> list[Event]:

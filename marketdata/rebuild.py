@@ -37,7 +37,7 @@ def new_pipeline(instrument: Instrument) -> Pipeline:
         pipeline.context.set_edge(start_us, first_id)
     for first, last in absences.coverage(instrument.id, absences.Kind.EXCHANGE_SIDE):
         pipeline.context.lack(first, last)
-    pipeline.context.leave_out(omissions.minutes(instrument.id))
+    pipeline.context.leave_out(omissions.times(instrument.id))
     return pipeline
 
 

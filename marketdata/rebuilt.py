@@ -13,9 +13,10 @@ from marketdata import rebuild
 from marketdata.context import Definition
 from marketdata.core.instrument import Grid
 from marketdata.core.sessions import SessionDefinition
+from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.models import CoverageSegment, DailyLevel
 from marketdata.pipeline import Pipeline
-from marketdata.store import instruments, rows
+from marketdata.store import instruments, omissions, rows
 
 # A wide day is some megabytes and a second's work, so few are kept and none is built twice.
 KEPT = 4
@@ -35,6 +36,7 @@ class _Version:
     runs: int
     ids: int
     levels_id: int
+    left_out: int
     definition: Definition
     sessions: tuple[SessionDefinition, ...]
 
@@ -95,6 +97,7 @@ def _version(source: str, symbol: str) -> _Version | None:
     newest = rows.latest(instrument.id, 1)
     if not len(newest):
         return None
+    day_us = open_us(int(newest.ts_us[-1]), DAY_US)
     segments = CoverageSegment.objects.filter(instrument_id=instrument.id)
     held = segments.aggregate(runs=Count("id"), ids=Sum(F("last_id") - F("first_id")))
     levels = DailyLevel.objects.filter(instrument_id=instrument.id).order_by("-id")
@@ -105,6 +108,7 @@ def _version(source: str, symbol: str) -> _Version | None:
         held["runs"] or 0,
         held["ids"] or 0,
         levels.values_list("id", flat=True).first() or 0,
+        omissions.count(instrument.id, day_us, day_us + DAY_US),
         rebuild.definition(),
         tuple(instruments.trading_sessions()),
     )

@@ -17,7 +17,7 @@ from marketdata.core.canonical import ROW, canonical
 from marketdata.core.coverage import Coverage, Reach, missing_of, reach
 from marketdata.core.errors import BadInputError
 from marketdata.core.instrument import Instrument
-from marketdata.core.lacking import lacking, left_out_within
+from marketdata.core.lacking import lacking
 from marketdata.core.sessions import SessionCalendar, Window
 from marketdata.models import Absence
 from marketdata.payload import iso
@@ -156,7 +156,7 @@ def verified(
     absent = _of_kind(known, Absence.Kind.EXCHANGE_SIDE)
     ranges = missing_of(everything, absent, at.first, at.last)
     given_up = _of_kind(known, Absence.Kind.PERMANENT)
-    left_out = left_out_within(omissions.minutes(instrument.id), start_us, end_us)
+    left_out = omissions.count(instrument.id, start_us, end_us)
     missing = lacking(instrument, ranges, held.trades, held.ends, held.times, start_us, left_out)
     return {
         "source": instrument.source,

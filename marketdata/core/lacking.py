@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from marketdata.core.coverage import Run, count_of
 from marketdata.core.instrument import Instrument
 from marketdata.core.ticks import expected
-from marketdata.core.timeframe import MINUTE_US
 
 
 def lacking(
@@ -45,7 +45,6 @@ def lacking(
     return max(len(ranges), due - held)
 
 
-def left_out_within(minutes: Mapping[int, int], start_us: int, end_us: int) -> int:
-    """Add up the counts of the minutes that touch [start_us, end_us)."""
-    inside = (n for at, n in minutes.items() if at < end_us and at + MINUTE_US > start_us)
-    return sum(inside)
+def within(times: Sequence[int], start_us: int, end_us: int) -> int:
+    """Return how many of some ascending times lie in [start_us, end_us)."""
+    return max(0, bisect_left(times, end_us) - bisect_left(times, start_us))

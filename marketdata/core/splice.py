@@ -87,6 +87,11 @@ class Splice:
     cadence_us : int or None
         Time from trade to trade where the venue keeps to one: a longer pause is a loss until a
         page says otherwise.
+    since_us : int
+        When the stretch that is held and goes on began, microseconds UTC: what is missing before
+        it belongs to a hole.
+    told : iterable of bytes
+        Refs of the newest trades that are known to be left out.
 
     Attributes
     ----------
@@ -102,6 +107,8 @@ class Splice:
         last_us: int = 0,
         refs: Iterable[bytes] = (),
         cadence_us: int | None = None,
+        since_us: int = 0,
+        told: Iterable[bytes] = (),
     ) -> None:
         self.last = last
         self.last_us = last_us
@@ -112,7 +119,8 @@ class Splice:
         # What waits, by connection: between two of them something may be lost.
         self._waiting: list[list[Trades]] = [[]]
         self._missed: set[bytes] = set()
-        self._told: set[bytes] = set()
+        self._told: dict[bytes, None] = dict.fromkeys(told)
+        self._since_us = since_us
         # A new stretch began of which nothing could be handed on: the next trade jumps.
         self._is_due = False
 
@@ -129,7 +137,7 @@ class Splice:
     @property
     def is_in_doubt(self) -> bool:
         """Whether the last page had trades that may still be on their way."""
-        return not self._missed <= self._told
+        return not self._missed <= self._told.keys()
 
     def opened(self) -> None:
         """Learn that a connection began or ended: nothing follows on anything until joined."""
@@ -180,8 +188,8 @@ class Splice:
         Notes
         -----
         Only what the page has between two trades that are remembered counts: before them is too
-        long ago, after them may be on its way. So may be what only one page says. Each is told
-        once.
+        long ago, after them may be on its way. So may be what only one page says. Where the stretch
+        begins between the two, what lies before it is its hole's. Each is told once.
         """
         known = self._are_known(page)
         at = np.flatnonzero(known)
@@ -189,12 +197,13 @@ class Splice:
             return Trades.empty()
         between = np.zeros(len(page), dtype=np.bool_)
         between[at[0] : at[-1]] = True
-        missed = page[between & ~known]
+        missed = page[between & ~known & (page.ts_us > self._since_us)]
         refs = _refs(missed).tolist()
         is_fresh = [ref in self._missed and ref not in self._told for ref in refs]
         fresh = missed[np.array(is_fresh, dtype=np.bool_)]
         self._missed = set(refs)
-        self._told = {ref for ref in refs if ref in self._told} | set(_refs(fresh).tolist())
+        self._told.update(dict.fromkeys(_refs(fresh).tolist()))
+        _shorten(self._told)
         return fresh
 
     # How pieces become one.
@@ -231,6 +240,8 @@ class Splice:
         return replace(self._begun(trades[is_newer]), is_begun=len(trades) > 0)
 
     def _begun(self, trades: Trades) -> Piece:
+        if len(trades):
+            self._since_us = int(trades.ts_us.min())
         return self._remember(*begun(_in_time(trades), self.last))
 
     def _follow(self, trades: Trades) -> Piece:
@@ -247,8 +258,7 @@ class Splice:
         self.last = int(trades.id[-1])
         self.last_us = max(self.last_us, int(trades.ts_us.max()))
         self._known.update(dict.fromkeys(_refs(trades).tolist()))
-        for ref in list(self._known)[: max(0, len(self._known) - REMEMBERED)]:
-            del self._known[ref]
+        _shorten(self._known)
         return Piece(trades, unused)
 
     def _are_known(self, trades: Trades) -> Bools:
@@ -285,6 +295,12 @@ def _stretches(earlier: list[Trades], newest: Trades) -> list[Trades]:
         else:
             found[0] = _in_time(Trades.concat([piece[fresh], first]))
     return found
+
+
+def _shorten(refs: dict[bytes, None]) -> None:
+    """Forget the oldest refs of too many."""
+    for ref in list(refs)[: max(0, len(refs) - REMEMBERED)]:
+        del refs[ref]
 
 
 def _after(trades: Trades, known: Bools) -> Trades:

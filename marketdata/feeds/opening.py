@@ -18,12 +18,12 @@ from marketdata.context import PreviousDay
 from marketdata.core.backoff import Backoff
 from marketdata.core.errors import BotCryptoError, StoppedError, VenueError
 from marketdata.core.instrument import Instrument
-from marketdata.core.numbering import number_at
+from marketdata.core.numbering import number_at, time_at
 from marketdata.core.splice import REMEMBERED, Splice
 from marketdata.core.timeframe import DAY_US, open_us
 from marketdata.models import DailyLevel, Edge
 from marketdata.pipeline import Pipeline
-from marketdata.store import absences, instruments, restatements, rows
+from marketdata.store import absences, instruments, ledger, omissions, restatements, rows
 from marketdata.store.sink import StoreSink
 
 if TYPE_CHECKING:
@@ -182,14 +182,30 @@ class Opener(threading.Thread):
             return
         if self.source.is_replay:
             # A tape played again gets the numbers that it had.
-            self.source.splicer.ready(self.symbol, Splice())
+            told = omissions.newest_refs(instrument.id, REMEMBERED)
+            self.source.splicer.ready(self.symbol, Splice(told=told))
             return
         last = rows.latest(instrument.id, 1)
         number, ts_us = (int(last.id[0]), int(last.ts_us[0])) if len(last) else (-1, 0)
         self.source.follows(self.symbol, last)
         refs = rows.newest_refs(instrument.id, REMEMBERED)
-        splice = Splice(number, ts_us, refs, instrument.cadence_us)
+        splice = Splice(
+            number,
+            ts_us,
+            refs,
+            instrument.cadence_us,
+            since_us=self._begun_us(instrument, number),
+            told=omissions.newest_refs(instrument.id, REMEMBERED),
+        )
         self.source.splicer.ready(self.symbol, splice)
+
+    def _begun_us(self, instrument: Instrument, number: int) -> int:
+        """Return when the stretch that ends with a number began: its first number says so."""
+        first = number
+        for run_first, run_last in ledger.coverage(instrument.id, last=number):
+            if run_first <= number <= run_last:
+                first = run_first
+        return time_at(first)
 
     def _ask_start(self, pipeline: Pipeline, day_us: int) -> bool:
         first = self._first_id(day_us)

@@ -334,12 +334,11 @@ class Source:
     def _left_out(self, symbol: str, trades: Trades) -> None:
         """State that the feed left trades out: between dense numbers nothing can add them."""
         pipeline = self.flow.lanes[self.name, symbol].pipeline
-        told = list(omissions.events(trades, wall_us()))
-        self.writer.put_events(pipeline.instrument.id, told)
-        minutes = {event.detail["minute_us"]: event.detail["trades"] for event in told}
-        self.flow.tell(lambda: pipeline.leave_out(minutes))
-        for event in told:
-            self.tape.event(pipeline.instrument, event)
+        event = omissions.event(trades, wall_us())
+        self.writer.put_omissions(pipeline.instrument.id, trades)
+        self.writer.put_events(pipeline.instrument.id, [event])
+        self.flow.tell(lambda: pipeline.leave_out(trades.ts_us.tolist()))
+        self.tape.event(pipeline.instrument, event)
 
     # What repair says; called in its thread.
 

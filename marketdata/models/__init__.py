@@ -15,6 +15,7 @@ from marketdata.models.ledger import (
     Certificate,
     CoverageSegment,
     Edge,
+    Omission,
     Refusal,
     Restatement,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "HostState",
     "Instrument",
     "Levels",
+    "Omission",
     "Reading",
     "Refusal",
     "Restatement",

@@ -83,6 +83,22 @@ class Refusal(models.Model):
         return f"{told(self.minute_us)}: {self.trades}"
 
 
+class Omission(models.Model):
+    """A trade that the venue has and its feed did not bring; numbers of ours know no hole there."""
+
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    ts_us = models.BigIntegerField()
+    ref = models.CharField(max_length=40, help_text="the venue's own id")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["instrument", "ref"], name="one_omission")]
+        indexes = [models.Index(fields=["instrument", "ts_us"], name="omissions_by_time")]
+        ordering = ["-ts_us"]
+
+    def __str__(self) -> str:
+        return f"{self.ref} {told(self.ts_us)}"
+
+
 class Restatement(models.Model):
     """A number that was published as final, or without trades that came later, and the new one."""
 

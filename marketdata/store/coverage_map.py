@@ -12,7 +12,6 @@ from itertools import pairwise
 from django.db import connection
 
 from marketdata.core.coverage import Coverage, Run, count_of, missing_of
-from marketdata.core.lacking import left_out_within
 from marketdata.core.timeframe import DAY_US, HOUR_US, open_us
 from marketdata.models import CoverageSegment
 from marketdata.store import absences, edges, ledger, omissions
@@ -91,8 +90,8 @@ class Map:
         Times of the first and last trade held.
     lacks : list of Lack
         Ascending, cut where the venue told which id a day begins with.
-    left_out : dict
-        Trades that the feed did not bring, by minute.
+    is_numbered : bool
+        Ids are the venue's: one that it does not have is told apart.
     """
 
     first_us: int
@@ -100,25 +99,26 @@ class Map:
     lacks: list[Lack]
     absent: Coverage
     given_up: Coverage
-    left_out: dict[int, int]
+    is_numbered: bool
 
     def days(self, instrument_id: int, start_us: int, end_us: int) -> list[DayOfHours]:
         """Return the days of [start_us, end_us), the newest first."""
         counts = _counts(instrument_id, start_us, end_us)
+        left_out = omissions.by_span(instrument_id, start_us, end_us, HOUR_US)
         starts = range(start_us, end_us, DAY_US)
-        return [self._day(day_us, counts) for day_us in reversed(starts)]
+        return [self._day(day_us, counts, left_out) for day_us in reversed(starts)]
 
-    def _day(self, day_us: int, counts: dict[int, int]) -> DayOfHours:
+    def _day(self, day_us: int, counts: dict[int, int], left_out: dict[int, int]) -> DayOfHours:
         mine = self.lacks_of(day_us, day_us + DAY_US)
         hours = tuple(
-            Hour(start, self._state(start, mine), counts.get(start, 0))
+            Hour(start, self._state(start, mine, left_out.get(start, 0)), counts.get(start, 0))
             for start in range(day_us, day_us + DAY_US, HOUR_US)
         )
         held = sum(hour.trades for hour in hours)
         has_any = any(hour.state != NONE for hour in hours)
         missing = count_of(run for lack in mine for run in self.missing(lack)) if has_any else 0
-        left_out = left_out_within(self.left_out, day_us, day_us + DAY_US)
-        return DayOfHours(day_us, hours, held, missing, left_out)
+        lost = sum(left_out.get(hour.start_us, 0) for hour in hours)
+        return DayOfHours(day_us, hours, held, missing, lost)
 
     def lacks_of(self, start_us: int, end_us: int) -> list[Lack]:
         """Return the ids that may belong to [start_us, end_us) and are not held."""
@@ -128,23 +128,25 @@ class Map:
         """Return those of the ids that the venue does have."""
         return missing_of(Coverage(), self.absent, lack.first_id, lack.last_id)
 
-    def _state(self, start_us: int, mine: list[Lack]) -> str:
+    def _state(self, start_us: int, mine: list[Lack], left_out: int) -> str:
         end_us = start_us + HOUR_US
         touching = [x for x in mine if x.after_us < end_us and x.before_us > start_us]
         is_outside = end_us <= self.first_us or start_us > self.last_us
         if not touching and is_outside:
             return NONE
         if not touching:
-            return PARTIAL if left_out_within(self.left_out, start_us, end_us) else FULL
+            return PARTIAL if left_out else FULL
         whole = [x for x in touching if x.after_us <= start_us and x.before_us >= end_us]
         if whole and not whole[0].is_loss:
             return NONE
         if not any(self.missing(lack) for lack in touching):
-            return ABSENT
+            # Numbers of ours that no trade has say nothing about the venue.
+            whole_state = ABSENT if self.is_numbered else FULL
+            return PARTIAL if left_out else whole_state
         return MISSING if whole or is_outside else PARTIAL
 
 
-def map_of(instrument_id: int) -> Map | None:
+def map_of(instrument_id: int, *, is_numbered: bool = True) -> Map | None:
     """Return the map of an instrument; None where nothing is held."""
     ends = _ends(instrument_id)
     if ends is None:
@@ -162,7 +164,7 @@ def map_of(instrument_id: int) -> Map | None:
         sorted(lacks, key=lambda lack: lack.first_id),
         absences.coverage(instrument_id, Kind.EXCHANGE_SIDE),
         absences.coverage(instrument_id, Kind.PERMANENT),
-        omissions.minutes(instrument_id),
+        is_numbered,
     )
 
 

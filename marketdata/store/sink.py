@@ -9,6 +9,7 @@ from marketdata.context import DAY, Snapshot
 from marketdata.core.candles import candle
 from marketdata.core.events import Batch, Event
 from marketdata.core.instrument import Instrument
+from marketdata.core.lacking import within
 from marketdata.core.sessions import OFF, Window
 from marketdata.core.timeframe import MINUTE_US
 from marketdata.models import DailyLevel, SessionStat
@@ -59,7 +60,7 @@ class StoreSink:
         self.since_us = 0
         self.live_since_us = 0
         self._levels_at_s = self._minutes_at_s = time.monotonic()
-        self._written: dict[Key, tuple[int, bool]] = {}
+        self._written: dict[Key, tuple[int, int, bool]] = {}
         self._pending: dict[int, str] = {}
         self._brought: list[tuple[int, int, str]] = []
         self._refills = Refills()
@@ -75,7 +76,7 @@ class StoreSink:
         if self.live_since_us and self.pipeline is not None:
             # Levels were shown without these; what lies before the feed was never shown.
             late = batch.trades[ts_us >= self.live_since_us]
-            final = {key for key, (_, is_final) in self._written.items() if is_final}
+            final = {key for key, (_, _, is_final) in self._written.items() if is_final}
             self._refills.add(self.pipeline.context, late, final)
 
     def event(self, instrument: Instrument, event: Event) -> None:
@@ -182,7 +183,9 @@ class StoreSink:
         for scope in context.scopes():
             window, key = scope.window, (scope.window.name, scope.window.start_us)
             is_over = window.end_us + GRACE_US <= now_us
-            state = (scope.trades, is_over and not is_filling)
+            left_out = within(context.left_out, window.start_us, window.end_us)
+            is_final = is_over and not is_filling
+            state = (scope.trades, left_out, is_final)
             if window.name == OFF or window.start_us < self.since_us:
                 continue
             if self._written.get(key) == state:
@@ -193,7 +196,7 @@ class StoreSink:
             # The venue's clock may be ahead of ours: its day begins while ours ends.
             as_of_us = max(window.start_us, min(now_us, window.end_us - 1))
             snapshot = context.snapshot_of(scope, window.name, as_of_us)
-            row = level_row(snapshot, scope.hash(context.instrument.grid), is_final=state[1])
+            row = level_row(snapshot, scope.hash(context.instrument.grid), is_final=is_final)
             self.writer.put_levels(row, self._cause(window), now_us)
         self._brought.clear()
 

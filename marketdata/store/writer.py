@@ -38,7 +38,7 @@ from marketdata.core.trades import Refs, Trades
 from marketdata.models import ID_BITS, DailyLevel, Restatement, SessionStat
 from marketdata.models import Candle as CandleRow
 from marketdata.models import Event as EventRow
-from marketdata.store import absences, instruments, ledger, refusals, restatements
+from marketdata.store import absences, instruments, ledger, omissions, refusals, restatements
 from marketdata.store.lock import writing
 
 log = logging.getLogger(__name__)
@@ -249,6 +249,10 @@ class Writer(threading.Thread):
     def put_refusals(self, instrument_id: int, minutes: dict[int, int]) -> None:
         """Hand in how many trades of each minute came again."""
         self._put(_Job(len(minutes), lambda: refusals.add(instrument_id, minutes)))
+
+    def put_omissions(self, instrument_id: int, trades: Trades) -> None:
+        """Hand in trades that the feed did not bring."""
+        self._put(_Job(len(trades), lambda: omissions.add(instrument_id, trades)))
 
     def put_events(self, instrument_id: int | None, events: Sequence[Event]) -> None:
         """Hand in what happened."""

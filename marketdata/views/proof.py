@@ -90,7 +90,9 @@ def proof(request: HttpRequest) -> HttpResponse:
         "proof": VENUES[asked.source].proof,
     }
     instrument = instruments.find(*name)
-    found = coverage_map.map_of(instrument.id) if instrument else None
+    found = None
+    if instrument is not None:
+        found = coverage_map.map_of(instrument.id, is_numbered=instrument.is_numbered)
     if instrument is not None and found is not None:
         page |= _content(instrument, found, until_us, day_us)
     return render(request, "marketdata/proof.html", page)

@@ -5,10 +5,9 @@ from decimal import Decimal
 import pytest
 
 from marketdata.core.instrument import Grid, Instrument
-from marketdata.core.lacking import lacking, left_out_within
+from marketdata.core.lacking import lacking, within
 
 GRID = Grid(Decimal("0.01"), Decimal(1))
-MINUTE = 60_000_000
 
 
 def of(source, **more):
@@ -52,10 +51,9 @@ def test_ticks_are_due_from_the_windows_beginning_where_a_hole_lies_before_the_f
     assert lacking(COUNTED, (), *given) == 0
 
 
-def test_minutes_that_touch_a_window_count_for_it():
-    minutes = {0: 1, MINUTE: 2, 3 * MINUTE: 4}
-    assert left_out_within(minutes, 0, 4 * MINUTE) == 7
-    assert left_out_within(minutes, MINUTE, 3 * MINUTE) == 2
-    # Windows that begin or end within a minute count it: its trades may be theirs.
-    assert left_out_within(minutes, MINUTE - 1, MINUTE + 1) == 3
-    assert left_out_within({}, 0, MINUTE) == 0
+def test_a_window_counts_the_times_in_it():
+    times = (0, 5, 5, 9)
+    assert [within(times, *window) for window in ((0, 10), (0, 9), (5, 6), (6, 9), (9, 5))] == [
+        4, 3, 2, 0, 0,
+    ]  # fmt: skip
+    assert within((), 0, 10) == 0

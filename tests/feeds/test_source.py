@@ -30,7 +30,7 @@ from marketdata.feeds.source import Source
 from marketdata.feeds.tickers import SHOWN_LIQUIDATIONS, Tickers
 from marketdata.models import Absence, Edge, Reading
 from marketdata.models import Event as EventRow
-from marketdata.store import absences, certificates, instruments, ledger, rows
+from marketdata.store import absences, certificates, instruments, ledger, omissions, rows
 from marketdata.store.board import Board
 from marketdata.store.writer import Writer
 from marketdata.verify import verified
@@ -65,9 +65,14 @@ class House:
             self.tape,
             want=lambda _, symbol, start_us, end_us: self.wanted.append((symbol, start_us, end_us)),
         )
-        self.source.splicer.newest = lambda symbol: self.page
+        self.looked = 0
+        self.source.splicer.newest = self._newest
         self.writer.start()
         self.flow.start()
+
+    def _newest(self, symbol: str) -> Trades:
+        self.looked += 1
+        return self.page
 
     def open(self) -> Instrument:
         """Let the source know its symbol, as the venue's answers would."""
@@ -241,7 +246,7 @@ def test_a_trade_that_was_left_out_is_stated(house):
     until(lambda: bybit.coverage(DAY_2_US).missing, "stated")
     told = [event for _, event in bybit.tape.events if event.kind == "left_out"]
     refs = [ref.decode() for ref in trades.ref[4:6].tolist()]
-    detail = {"trades": 2, "minute_us": DAY_2_US, "refs": refs}
+    detail = {"trades": 2, "refs": refs}
     assert [event.detail for event in told] == [detail]
     bybit.settle()
     assert EventRow.objects.get(kind="left_out", instrument_id=instrument.id).detail == detail
@@ -261,23 +266,59 @@ def test_what_was_left_out_is_missing_for_every_count_and_after_a_restart(house)
     window = day_window(DAY_2_US)
     assert verified(instrument, window, 0)["missing"] == 0
     known = certificates.version(instrument.id, window.start_us, window.end_us)
-    # Trades of 40, 60, 80, 100 and 120 s do not come: minutes 0, 1 and 2 lack 1, 3 and 1.
     bybit.came(trades[7:8], trades[:8])
     until(lambda: bybit.coverage(DAY_2_US).left_out == 5, "stated")
     bybit.settle()
-    minutes = {DAY_2_US: 1, DAY_2_US + 60_000_000: 3, DAY_2_US + 120_000_000: 1}
     bybit.stop()
     answer = verified(instrument, window, 0)
     assert (answer["held"], answer["missing"], answer["left_out"]) == (3, 5, 5)
     assert (answer["counted"], answer["expected"], answer["ranges"]) == (True, 8, [])
     # Certified before, counted again now.
     assert certificates.version(instrument.id, window.start_us, window.end_us) != known
-    other = day_window(DAY_1_US)
-    assert verified(instrument, other, 0)["left_out"] == 0
+    assert verified(instrument, day_window(DAY_1_US), 0)["left_out"] == 0
+    # The page still has them, and they are told no second time.
     again = house("bybit")
     again.open()
-    assert again.context.left_out == minutes
     assert again.coverage(DAY_2_US).left_out == 5
+    again.came(trades[8:9], trades[:9])
+    again.joined()
+    asked = again.looked
+    until(lambda: again.looked >= asked + 4, "compared with the page")
+    again.settle()
+    assert again.coverage(DAY_2_US).left_out == 5
+    assert EventRow.objects.filter(kind="left_out").count() == 1
+    assert verified(instrument, window, 0)["left_out"] == 5
+
+
+def test_what_lies_in_a_hole_that_is_stated_is_not_left_out_besides(house):
+    trades = tape(DAY_2_US, 20, 1000)
+    bybit = house("bybit")
+    instrument = bybit.open()
+    bybit.came(trades[:4])
+    bybit.joined()
+    # The page that could join them does not come in time: a hole, and a stretch of its own.
+    bybit.source.opened([bybit.symbol])
+    bybit.came(trades[9:11], trades[9:11])
+    bybit.joined()
+    bybit.settle()
+    assert (len(bybit.coverage(DAY_2_US).ranges), bybit.coverage(DAY_2_US).left_out) == (1, 0)
+    # Later pages have what lies in the hole; of the stretch they show one more that is lacking.
+    bybit.came(trades[12:13], trades[:13])
+    until(lambda: bybit.coverage(DAY_2_US).left_out, "told")
+    asked = bybit.looked
+    until(lambda: bybit.looked >= asked + 4, "compared with the page")
+    assert bybit.coverage(DAY_2_US).left_out == 1
+    bybit.settle()
+    bybit.stop()
+    # Nor after a restart, which knows the refs of both sides.
+    again = house("bybit")
+    again.open()
+    again.came(trades[13:14], trades[:14])
+    again.joined()
+    asked = again.looked
+    until(lambda: again.looked >= asked + 4, "compared with the page")
+    assert again.coverage(DAY_2_US).left_out == 1
+    assert list(omissions.times(instrument.id)) == [int(trades.ts_us[11])]
 
 
 def test_a_stretch_that_begins_anew_has_its_day_asked_for_where_there_is_a_past(house):

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+from dataclasses import replace
 from decimal import Decimal
 from html.parser import HTMLParser
 from io import StringIO
 
+import numpy as np
 import pytest
 from django.core.management import call_command
 from django.test import Client
@@ -20,7 +22,7 @@ from marketdata.core.numbering import number_at
 from marketdata.models import BackfillJob, Certificate, Edge, Restatement
 from marketdata.pipeline import Pipeline
 from marketdata.rebuild import new_pipeline
-from marketdata.store import instruments, omissions
+from marketdata.store import instruments
 from marketdata.store.sink import StoreSink
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
 from tests.store.stored import Immediate
@@ -188,7 +190,8 @@ def test_what_the_feed_left_out_is_missing_everywhere(db):
     sink.pipeline, pipeline.sinks = pipeline, (sink,)
     pipeline.feed(Batch(tape(*rows)))
     assert told(verify("--source", "bybit")) == (6, 6, 0)
-    writer.put_events(bybit.id, list(omissions.events(left_out, MONDAY)))
+    names = np.array([b"a", b"b", b"c", b"d"])
+    writer.put_omissions(bybit.id, replace(left_out, ref=names))
     asked = {"symbol": "BTCUSDT", "source": "bybit"}
     for scope, expected in (("day", (10, 6, 4)), ("london", (8, 4, 4)), ("overlap", (1, 1, 0))):
         verified = verify("--source", "bybit", "--scope", scope)

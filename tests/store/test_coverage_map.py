@@ -1,10 +1,12 @@
 """The map of hours: what each shows, against trades one can count by hand."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from marketdata.core.candles import Candle
 from marketdata.models import Edge
-from marketdata.store import omissions
 from marketdata.store.coverage_map import map_of
 from tests.core.invented import DAY_US, HOUR, MONDAY, tape
 from tests.store.stored import Immediate, run_of, store
@@ -64,6 +66,18 @@ def test_what_the_venue_lacks_is_no_hole(btc):
     assert drawn(btc) == [("###xxxx#################", 0)]
 
 
+def test_numbers_of_ours_that_no_trade_has_are_no_hole_and_nothing_of_the_venue(btc):
+    at(btc, (1, 0), (2, 3.5))
+    at(btc, (13, 6.5), (14, 23.9))
+    Immediate().put_absence(btc.id, [(3, 12)], "exchange_side", "a day ended", MONDAY)
+    found = map_of(btc.id, is_numbered=False).days(btc.id, MONDAY, MONDAY + DAY_US)
+    assert {hour.state for day in found for hour in day.hours} == {"full"}
+    lost = replace(run_of(0, 1, MONDAY + 5 * HOUR), ref=np.array([b"a"]))
+    Immediate().put_omissions(btc.id, lost)
+    (day,) = map_of(btc.id, is_numbered=False).days(btc.id, MONDAY, MONDAY + DAY_US)
+    assert [hour.state for hour in day.hours].index("partial") == 5
+
+
 def test_ids_given_up_are_still_missing(btc):
     at(btc, (1, 0), (2, 3.5))
     at(btc, (13, 3.6), (14, 23.9))
@@ -74,7 +88,8 @@ def test_ids_given_up_are_still_missing(btc):
 def test_what_the_feed_left_out_makes_its_hour_partial(btc):
     at(btc, (1, 0), (2, 9.5), (3, 23.9))
     left_out = run_of(0, 3, MONDAY + 4 * HOUR)
-    Immediate().put_events(btc.id, list(omissions.events(left_out, MONDAY)))
+    names = np.array([b"a", b"b", b"c"])
+    Immediate().put_omissions(btc.id, replace(left_out, ref=names))
     assert drawn(btc) == [("####/###################", 0)]
     (day,) = map_of(btc.id).days(btc.id, MONDAY, MONDAY + DAY_US)
     assert day.left_out == 3

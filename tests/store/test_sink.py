@@ -1,3 +1,4 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -113,6 +114,24 @@ def test_levels_are_stored_now_and_then_and_only_where_they_changed(pipeline, mo
     now[0] += module.LEVELS_EVERY_S + 1
     sink.levels(lambda: MONDAY)
     assert DailyLevel.objects.get().trades == 2
+
+
+def test_levels_that_are_final_are_stored_again_where_trades_were_left_out(btc):
+    sink = StoreSink(Immediate())
+    numbered_by_us = replace(btc, is_numbered=False)
+    pipeline = Pipeline(MarketContext(numbered_by_us), [sink])
+    sink.pipeline = pipeline
+    fed(pipeline, (1, MONDAY + HOUR, 100, 1, True), (2, MONDAY + 2 * HOUR, 100, 1, True))
+    over = MONDAY + DAY_US + HOUR
+    sink._levels_at_s = -1e9
+    sink.levels(lambda: over)
+    day = DailyLevel.objects.get(day_us=MONDAY)
+    assert (day.is_final, day.trades, day.expected) == (True, 2, 2)
+    pipeline.leave_out([MONDAY + 90, MONDAY + 91, MONDAY + DAY_US])
+    sink._levels_at_s = -1e9
+    sink.levels(lambda: over)
+    day = DailyLevel.objects.get(day_us=MONDAY)
+    assert (day.is_final, day.trades, day.expected) == (True, 2, 4)
 
 
 def test_a_day_that_begins_before_our_clock_says_so_is_stored_as_itself(pipeline):
