@@ -59,10 +59,14 @@ class Instrument:
         return float(newest.price[0])
 
     def before(self, trades: Trades) -> Floats:
-        """Return some prices before a batch, for tick directions."""
-        first = int(trades.id[0])
-        oldest = max(self.market.first_id, first - LOOKBACK)
-        return self.market.slice(oldest, first - 1).price
+        """Return prices before a batch, so many that they moved where they did."""
+        first, back = int(trades.id[0]), LOOKBACK
+        while True:
+            oldest = max(self.market.first_id, first - back)
+            prices = self.market.slice(oldest, first - 1).price
+            if oldest == self.market.first_id or (prices != prices[-1]).any():
+                return prices
+            back *= 8
 
     def ladder(self, depth: int) -> Ladder:
         """Return the ladder of a depth, made at the first call."""

@@ -6,11 +6,14 @@ import io
 import json
 import uuid
 import zlib
+from dataclasses import replace
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import requests
 
+from marketdata.simulator.bybit.numerals import directions
 from marketdata.simulator.bybit.streams import grouped
 from marketdata.simulator.faults import GARBAGE
 from tests.simulator.bybit.conftest import follow, get, heard, result, room_of, taped
@@ -91,6 +94,18 @@ def test_one_sequence_spans_two_messages(dial):
         first, second = streamed(simulator, dial, "linear", 2)
         assert (len(first["data"]), len(second["data"])) == (1000, 500)
         assert first["data"][0]["seq"] == second["data"][-1]["seq"]
+
+
+def test_the_direction_of_a_tick_is_known_however_long_the_price_stood_still():
+    trades = tape(500)
+    price = np.full(500, 40_000.0)
+    price[0] = 40_001.0
+    with taped(replace(trades, price=price)) as simulator:
+        instrument = simulator.rooms["bybit"].instruments["linear"]["BTCUSDT"]
+        for first in (1, 2, 33, 34, 300):
+            batch = instrument.market.slice(1000 + first, 1000 + first)
+            (told,) = directions(batch.price, instrument.before(batch))
+            assert told == ("MinusTick" if first == 1 else "ZeroMinusTick")
 
 
 @pytest.mark.parametrize(("category", "most"), [("linear", 1000), ("spot", 60)])
