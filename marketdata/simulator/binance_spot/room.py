@@ -68,6 +68,7 @@ class BinanceRoom(ABC):
         self.rules = rules
         self.label = markets[0].label
         self.streams = Streams(self.listings, faults, self.DIALECT)
+        self.ticks = self.new_ticks()
         self._candles = Candles(
             self.listings.values(), self.streams, self.candle_event, self.pace_s
         )
@@ -79,6 +80,10 @@ class BinanceRoom(ABC):
             self.streams.pumps[listing.symbol] = Pump(
                 listing.market, faults, self._publisher(listing), rules.pong_within_s
             )
+
+    @abstractmethod
+    def new_ticks(self) -> Ticks:
+        """Return what sends by the clock."""
 
     @abstractmethod
     def routes(self) -> list[web.RouteDef]:

@@ -19,7 +19,6 @@ from marketdata.simulator.binance_spot.ticks import Ticks
 from marketdata.simulator.binance_spot.till import Counter
 from marketdata.simulator.binance_spot.wire import MICROSECONDS, MILLISECONDS
 from marketdata.simulator.connection import frame
-from marketdata.simulator.faults import Faults
 from marketdata.simulator.generator import GeneratedMarket
 from marketdata.simulator.history import Candle
 from marketdata.simulator.listing import Listing
@@ -39,16 +38,7 @@ class BinanceSpot(BinanceRoom):
     COUNTER = Counter(ENDPOINTS, has_units=True)
     LAYOUT = Layout(wire.archive_rows, is_fine=True)
     DIALECT = SPOT
-
-    def __init__(
-        self,
-        markets: Sequence[Market],
-        faults: Faults,
-        rules: Rules,
-        clock_us: Callable[[], int],
-    ) -> None:
-        super().__init__(markets, faults, rules, clock_us)
-        self.ticks: Ticks = Ticks(self.listings.values(), self.streams, faults)
+    ticks: Ticks
 
     @staticmethod
     def invented(
@@ -56,6 +46,10 @@ class BinanceSpot(BinanceRoom):
     ) -> list[Market]:
         """Return one market for each symbol."""
         return [GeneratedMarket(symbol, seed, rate, clock_us) for symbol in symbols]
+
+    def new_ticks(self) -> Ticks:
+        """Return what sends by the clock."""
+        return Ticks(self.listings.values(), self.streams, self.faults)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the venue's own paths."""

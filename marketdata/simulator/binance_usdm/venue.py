@@ -19,7 +19,6 @@ from marketdata.simulator.binance_usdm import wire
 from marketdata.simulator.binance_usdm.dialect import MARKET, PRIVATE, PUBLIC, USD_M
 from marketdata.simulator.binance_usdm.rest import ENDPOINTS, POOLS
 from marketdata.simulator.binance_usdm.ticks import Ticks
-from marketdata.simulator.faults import Faults
 from marketdata.simulator.generator import Character, GeneratedMarket
 from marketdata.simulator.history import Candle
 from marketdata.simulator.listing import Listing
@@ -49,16 +48,7 @@ class BinanceUsdm(BinanceRoom):
     COUNTER = Counter(ENDPOINTS, POOLS)
     LAYOUT = Layout(wire.archive_rows, wire.HEADER)
     DIALECT = USD_M
-
-    def __init__(
-        self,
-        markets: Sequence[Market],
-        faults: Faults,
-        rules: Rules,
-        clock_us: Callable[[], int],
-    ) -> None:
-        super().__init__(markets, faults, rules, clock_us)
-        self.ticks: Ticks = Ticks(self.listings.values(), self.streams, faults)
+    ticks: Ticks
 
     @classmethod
     def invented(
@@ -66,6 +56,10 @@ class BinanceUsdm(BinanceRoom):
     ) -> list[Market]:
         """Return one perpetual for each symbol."""
         return [_perpetual(cls.name, symbol, seed, rate, clock_us) for symbol in symbols]
+
+    def new_ticks(self) -> Ticks:
+        """Return what sends by the clock."""
+        return Ticks(self.listings.values(), self.streams, self.faults)
 
     def routes(self) -> list[web.RouteDef]:
         """Return the venue's own paths; those without a route are spot's where both are open."""
