@@ -94,6 +94,11 @@ class House:
     def joined(self) -> None:
         until(lambda: self.source.splicer.is_joined(self.symbol), "joined")
 
+    def compared(self) -> None:
+        """Wait until the line was compared with the page, and again where there was doubt."""
+        asked = self.looked
+        until(lambda: self.looked >= asked + 4, "compared with the page")
+
     def settle(self) -> None:
         self.flow.ask(lambda: None)
         assert self.writer.flush(10)
@@ -282,8 +287,7 @@ def test_what_was_left_out_is_missing_for_every_count_and_after_a_restart(house)
     assert again.coverage(DAY_2_US).left_out == 5
     again.came(trades[8:9], trades[:9])
     again.joined()
-    asked = again.looked
-    until(lambda: again.looked >= asked + 4, "compared with the page")
+    again.compared()
     again.settle()
     assert again.coverage(DAY_2_US).left_out == 5
     assert EventRow.objects.filter(kind="left_out").count() == 1
@@ -305,8 +309,7 @@ def test_what_lies_in_a_hole_that_is_stated_is_not_left_out_besides(house):
     # Later pages have what lies in the hole; of the stretch they show one more that is lacking.
     bybit.came(trades[12:13], trades[:13])
     until(lambda: bybit.coverage(DAY_2_US).left_out, "told")
-    asked = bybit.looked
-    until(lambda: bybit.looked >= asked + 4, "compared with the page")
+    bybit.compared()
     assert bybit.coverage(DAY_2_US).left_out == 1
     bybit.settle()
     bybit.stop()
@@ -315,8 +318,7 @@ def test_what_lies_in_a_hole_that_is_stated_is_not_left_out_besides(house):
     again.open()
     again.came(trades[13:14], trades[:14])
     again.joined()
-    asked = again.looked
-    until(lambda: again.looked >= asked + 4, "compared with the page")
+    again.compared()
     assert again.coverage(DAY_2_US).left_out == 1
     assert list(omissions.times(instrument.id)) == [int(trades.ts_us[11])]
 
