@@ -2,15 +2,18 @@ import csv
 import hashlib
 import json
 import struct
+from dataclasses import replace
 from decimal import Decimal
 from io import StringIO
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import OperationalError
 
 from marketdata import verify as module
 from marketdata.core.instrument import Grid
+from marketdata.core.numbering import number_at
 from marketdata.core.trades import Trades
 from marketdata.management.commands import verify as command
 from marketdata.models import (
@@ -85,6 +88,21 @@ def test_a_whole_day_is_certified(btc):
     rows = Trade.objects.order_by("id").values_list("trade_id", "ts_us", "price", "qty", "is_buy")
     told = b"".join(struct.pack("<qqddq", *row) for row in rows)
     assert certificate["sha256"] == hashlib.sha256(told).hexdigest()
+
+
+def test_trades_that_a_feed_left_out_end_with_code_one_though_no_number_is_missing():
+    bybit = instruments.remember("bybit", "BTCUSDT", GRID)
+    first = number_at(MONDAY)
+    rows = [(first + at, MONDAY + at * HOUR, 100, 1, True) for at in range(4)]
+    store(bybit.id, tape(*rows), "live")
+    asked = ("--source", "bybit", "--date", "2024-01-01")
+    assert verify(*asked)[1] == 0
+    lost = tape((0, MONDAY + 90, 100, 1, True), (0, MONDAY + HOUR + 90, 100, 1, False))
+    Immediate().put_omissions(bybit.id, replace(lost, ref=np.array([b"a", b"b"])))
+    text, code = verify(*asked)
+    assert code == 1
+    assert "missing   2\n" in text
+    assert "left out  2 by the feed" in text
 
 
 def test_missing_trades_end_with_code_one(btc):
